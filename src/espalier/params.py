@@ -1,0 +1,158 @@
+"""Reads params.yaml and checks all of it: names, types, ranges and what one section demands of another.
+
+YAML 1.2 through ruamel, as DVC reads it (PyYAML takes 3e-4 for a string). A message says where, what was found, what is wanted and what to do.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from espalier.errors import ParamsError
+from espalier.settings import OPERATIONS, STEPS, OneOf, Params, Within
+
+FILE = "params.yaml"
+
+
+def parse_params(text: str, *, file: str = FILE) -> Params:
+    """The checked settings of a params.yaml text. Raises: ParamsError at the first thing that is wrong."""
+    value = load_yaml(text, file=file)
+    if not isinstance(value, dict):
+        raise ParamsError(f"{file}: found {_shown(value)}; it must be a mapping of sections")
+    params = _build(Params, value, file, "")
+    _check_study(params, file)
+    _check_recipes(params, file)
+    _check_sizes(params, file)
+    return params
+
+
+def load_yaml(text: str, *, file: str) -> Any:
+    """The plain value of a YAML 1.2 text, loaded safely. Raises: ParamsError with line and column."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ParamsError(f"{file}{at}: not YAML ({getattr(error, 'problem', None) or error}); mend the line") from error
+    except (ValueError, RecursionError) as error:  # a value that looks like a date or a number and is none; nesting without end
+        raise ParamsError(f"{file}: holds a value that is none ({error}); put it in quotes") from error
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """` did you mean "rows"?` when one of `known` is close, else the list of what is known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(found, known, n=1, cutoff=0.6)
+    return f'did you mean "{close[0]}"?' if close else f"known: {', '.join(known) or 'none'}"
+
+
+def _build(kind: type, value: Mapping[str, Any], file: str, at: str) -> Any:
+    """A dataclass from a mapping; `at` is the dotted path so far."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for name in value:
+        if name not in hints:
+            raise ParamsError(f"{file}: {_join(at, name)} is not a setting; {did_you_mean(str(name), hints)}")
+    for name in hints:
+        if name not in value:
+            raise ParamsError(f"{file}: {_join(at, name)} is missing; every value must be written, with a comment")
+    return kind(**{name: _convert(hint, value[name], file, _join(at, name)) for name, hint in hints.items()})
+
+
+def _convert(hint: Any, value: Any, file: str, at: str) -> Any:
+    rule = None
+    if typing.get_origin(hint) is Annotated:
+        hint, rule = typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        _demand(isinstance(value, dict), file, at, value, "a mapping")
+        return _build(hint, value, file, at)
+    if typing.get_origin(hint) is dict:
+        _demand(isinstance(value, dict) and all(isinstance(name, str) for name in value), file, at, value, "a mapping")
+        return {name: _convert(typing.get_args(hint)[1], inner, file, _join(at, name)) for name, inner in value.items()}
+    if typing.get_origin(hint) is tuple:
+        _demand(isinstance(value, list), file, at, value, "a list")
+        return tuple(_convert(typing.get_args(hint)[0], inner, file, f"{at}[{i}]") for i, inner in enumerate(value))
+    return _checked(_scalar(hint, value, file, at), rule, file, at)
+
+
+def _scalar(hint: type, value: Any, file: str, at: str) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    words = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}
+    _demand(type(value) is hint, file, at, value, words[hint])
+    return value
+
+
+def _checked(value: Any, rule: Within | OneOf | None, file: str, at: str) -> Any:
+    if isinstance(rule, OneOf) and value not in rule.words:
+        raise ParamsError(f"{file}: {at} is {_shown(value)}; {did_you_mean(value, rule.words)}")
+    if isinstance(rule, Within) and not (rule.low <= value <= rule.high and not (rule.above and value == rule.low)):
+        low = f"above {rule.low:,}" if rule.above else f"{rule.low:,}"
+        raise ParamsError(f"{file}: {at} is {value}; it must lie in {low} .. {rule.high:,}")
+    return value
+
+
+def _check_study(params: Params, file: str) -> None:
+    study = params.study
+    for name in study.recipes:
+        if name not in params.recipes:
+            raise ParamsError(f'{file}: study.recipes names "{name}", which recipes does not declare; {did_you_mean(name, params.recipes)}')
+    if study.baseline not in study.recipes:
+        raise ParamsError(f'{file}: study.baseline is "{study.baseline}", which is not in study.recipes; {did_you_mean(study.baseline, study.recipes)}')
+    for at, values in (("study.recipes", study.recipes), ("study.seeds", study.seeds)):
+        if not values or len(set(values)) < len(values):
+            raise ParamsError(f"{file}: {at} is {list(values)}; it must name at least one, each once")
+
+
+def _check_recipes(params: Params, file: str) -> None:
+    for name, recipe in params.recipes.items():
+        at = f"recipes.{name}"
+        if not name.isidentifier():
+            raise ParamsError(f'{file}: {at}: "{name}" names files and stages; use letters, digits and _ only')
+        for step in recipe.steps:
+            if step not in STEPS:
+                raise ParamsError(f"{file}: {at}.steps.{step} is not a step; {did_you_mean(step, STEPS)}")
+        for step in ("query", "answer"):
+            if step not in recipe.steps:
+                raise ParamsError(f"{file}: {at}.steps has no {step}; a recipe needs query and answer, context and evolve are free")
+        for operation in recipe.operations:
+            if operation not in OPERATIONS:
+                raise ParamsError(f"{file}: {at}.operations names {_shown(operation)}; {did_you_mean(operation, OPERATIONS)}")
+        if ("evolve" in recipe.steps) != bool(recipe.operations):
+            raise ParamsError(f"{file}: {at} must have both steps.evolve and operations, or neither")
+
+
+def _check_sizes(params: Params, file: str) -> None:
+    """What one section demands of another."""
+    if params.teacher.model.hidden % 32:
+        raise ParamsError(f"{file}: teacher.model.hidden is {params.teacher.model.hidden}; it must be a multiple of 32 (heads have 32 dimensions)")
+    if params.filter.min_words > params.filter.max_words:
+        raise ParamsError(f"{file}: filter.min_words is {params.filter.min_words}, above filter.max_words {params.filter.max_words}; lower it")
+    if params.filter.min_vote > 0 and params.gen.answers < 2:
+        raise ParamsError(f"{file}: filter.min_vote is {params.filter.min_vote} but gen.answers is {params.gen.answers}; a vote needs 2 answers or more")
+    for at, optimizer in (("teacher", params.teacher.optimizer), ("train", params.train.optimizer)):
+        if optimizer.tokens < optimizer.batch_tokens:
+            raise ParamsError(f"{file}: {at}.optimizer.tokens is {optimizer.tokens}, less than one batch of {optimizer.batch_tokens}; raise it")
+        if optimizer.warmup_share + optimizer.decay_share > 1:
+            raise ParamsError(f"{file}: {at}.optimizer: warmup_share and decay_share add up to more than 1; lower one")
+    if params.train.optimizer.batch_tokens % params.tokens.context_tokens:
+        raise ParamsError(
+            f"{file}: train.optimizer.batch_tokens is {params.train.optimizer.batch_tokens}, no multiple of tokens.context_tokens "
+            f"{params.tokens.context_tokens}; a batch holds whole sequences"
+        )
+
+
+def _demand(holds: bool, file: str, at: str, value: Any, wanted: str) -> None:
+    if not holds:
+        raise ParamsError(f"{file}: {at} is {_shown(value)}; it must be {wanted}")
+
+
+def _shown(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else "empty" if isinstance(value, types.NoneType) else str(value)
+
+
+def _join(at: str, name: object) -> str:
+    return f"{at}.{name}" if at else str(name)

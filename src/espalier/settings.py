@@ -1,0 +1,203 @@
+"""The sections of params.yaml as frozen dataclasses: names, types and ranges. Meaning and unit stand beside each value in params.yaml.
+
+No defaults: every value is written in params.yaml. `Within` gives the range, `OneOf` the allowed words.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+STEPS = ("context", "query", "evolve", "answer")
+OPERATIONS = ("deepen", "widen")
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """low <= value <= high; with `above`, low itself is excluded."""
+
+    low: float
+    high: float
+    above: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The value is one of these words."""
+
+    words: tuple[str, ...]
+
+
+Share = Annotated[float, Within(0, 1)]
+Count = Annotated[int, Within(1, 10**9)]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    baseline: str
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    leaves: Annotated[str, OneOf(("teacher", "taxonomy"))]
+    attributes: tuple[str, ...]
+    operations: tuple[str, ...]
+    steps: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Taxonomy:
+    tree: str
+    attributes: str
+    prompts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    key_items: Annotated[int, Within(1, 1000)]
+    template_items: Annotated[int, Within(0, 1000)]
+    difficulty_items: Annotated[int, Within(0, 1000)]
+    reference_texts: Annotated[int, Within(1, 10**6)]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    hidden: Annotated[int, Within(32, 32768)]
+    layers: Annotated[int, Within(1, 100)]
+    feed_forward: Annotated[int, Within(8, 131072)]
+    context_tokens: Annotated[int, Within(8, 10**6)]
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    tokens: Count
+    batch_tokens: Count
+    learning_rate: Annotated[float, Within(0, 1, above=True)]
+    matrix_learning_rate: Annotated[float, Within(0, 1, above=True)]
+    weight_decay: Annotated[float, Within(0, 10)]
+    warmup_share: Share
+    decay_share: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    engine: Annotated[str, OneOf(("hf",))]
+    path: str
+    skew: Annotated[float, Within(0, 3)]
+    examples: Annotated[int, Within(1, 10**7)]
+    answer_share: Share
+    model: Model
+    optimizer: Optimizer
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    rows: Annotated[int, Within(1, 10**8)]
+
+
+@dataclass(frozen=True, slots=True)
+class Gen:
+    temperature: Annotated[float, Within(0, 5)]
+    top_p: Annotated[float, Within(0, 1, above=True)]
+    max_tokens: Annotated[int, Within(1, 10**5)]
+    answers: Annotated[int, Within(1, 64)]
+    chunk_rows: Annotated[int, Within(1, 10**5)]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    repeat_words: Annotated[int, Within(1, 20)]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    kind: Annotated[str, OneOf(("rules", "random"))]
+    min_words: Annotated[int, Within(0, 10**5)]
+    max_words: Annotated[int, Within(1, 10**5)]
+    max_repeat: Share
+    max_echo: Share
+    require_verified: bool
+    min_vote: Share
+    random_share: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Dedup:
+    threshold: Annotated[float, Within(0, 1, above=True)]
+    shingle_words: Annotated[int, Within(1, 20)]
+    permutations: Annotated[int, Within(16, 1024)]
+
+
+@dataclass(frozen=True, slots=True)
+class Decontaminate:
+    ngram: Annotated[int, Within(2, 50)]
+    max_coverage: Annotated[float, Within(0, 1, above=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    budget_tokens: Count
+    allow_short: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    context_tokens: Annotated[int, Within(8, 10**6)]
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    size: Annotated[str, OneOf(("tiny", "125m"))]
+    precision: Annotated[str, OneOf(("auto", "fp32", "bf16"))]
+    checkpoint_steps: Count
+    optimizer: Optimizer
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    batch_items: Annotated[int, Within(1, 10**5)]
+    max_tokens: Annotated[int, Within(1, 10**4)]
+
+
+@dataclass(frozen=True, slots=True)
+class Diversity:
+    sample_words: Count
+    covered_rows: Count
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    draws: Annotated[int, Within(100, 10**6)]
+    confidence: Annotated[float, Within(0.5, 0.999)]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    samples: Annotated[int, Within(0, 1000)]
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """The whole of params.yaml; a stage is handed only the sections that it declares."""
+
+    format: Annotated[int, Within(1, 10**6)]
+    seed: Annotated[int, Within(0, 2**63)]
+    world: Annotated[str, OneOf(("builtin",))]
+    study: Study
+    recipes: dict[str, Recipe]
+    taxonomy: Taxonomy
+    exam: Exam
+    teacher: Teacher
+    plan: Plan
+    gen: Gen
+    score: Score
+    filter: Filter
+    dedup: Dedup
+    decontaminate: Decontaminate
+    mix: Mix
+    tokens: Tokens
+    train: Train
+    evaluate: Evaluate
+    diversity: Diversity
+    compare: Compare
+    report: Report
