@@ -1,0 +1,158 @@
+"""Prompt files: what a teacher is asked in each step, as data with a contract and its own tests.
+
+A file `<step>.<name>.yaml` holds
+    step       context | query | evolve | answer
+    about      one sentence
+    branches   optional: the step asks only rows of these branches, the others pass it
+    inputs     the variables that the messages use, no more and no fewer (see INPUTS)
+    messages   list of {role, content}; content is Jinja2, an undefined variable is an error
+    examples   list of {inputs, messages}: what the messages must render to; run whenever the file is loaded
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2.sandbox import SandboxedEnvironment
+
+from espalier.errors import ParamsError
+from espalier.params import did_you_mean, load_yaml
+from espalier.settings import STEPS
+from espalier.taxonomy import BRANCHES
+
+# What a row can offer to a prompt, beside the attributes of the recipe.
+INPUTS = {
+    "context": "text written by the step context, empty if there is none",
+    "query": "text written by the steps query and evolve",
+    "task": "the leaf's task in a few words",
+    "example": "the problem of one of the leaf's seed examples",
+    "document": "the context of one of the leaf's seed examples, empty if it has none",
+    "operation": "the evolve operation of this round",
+}
+KEYS = {"step", "about", "branches", "inputs", "messages", "examples"}
+ROLES = ("system", "user", "assistant")
+
+_JINJA = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
+
+Messages = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A checked prompt file. `branches` is empty when the step asks every row; `messages` holds (role, template) pairs."""
+
+    id: str
+    step: str
+    branches: tuple[str, ...]
+    inputs: tuple[str, ...]
+    messages: Messages
+
+    def as_json(self) -> dict[str, object]:
+        """Everything that decides what a teacher is asked; see `from_json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Prompt":
+        """The prompt that `as_json` gave."""
+        messages = tuple((role, content) for role, content in value["messages"])
+        return cls(value["id"], value["step"], tuple(value["branches"]), tuple(value["inputs"]), messages)
+
+    def asks(self, branch: str) -> bool:
+        """Whether rows of a branch ("" = the teacher picks the leaf) are asked, or pass."""
+        return not self.branches or branch in self.branches
+
+    def render(self, values: Mapping[str, str]) -> Messages:
+        """The (role, text) messages for one row, with blanks folded. Raises: KeyError for a value that is not there."""
+        given = {name: values[name] for name in self.inputs}
+        return tuple((role, " ".join(_template(content).render(given).split())) for role, content in self.messages)
+
+
+def parse_prompt(text: str, *, file: str, attributes: Mapping[str, object]) -> Prompt:
+    """The prompt of one file, its examples run. Raises: ParamsError with file, what was found and what is wanted."""
+    value = load_yaml(text, file=file)
+    if not isinstance(value, dict):
+        raise ParamsError(f"{file}: found no mapping; a prompt file has the keys {', '.join(sorted(KEYS))}")
+    _check_keys(value, file)
+    step = value["step"]
+    name = re.sub(r"^.*/|\.yaml$", "", file)
+    if step not in STEPS or not name.startswith(f"{step}."):
+        raise ParamsError(f'{file}: step is "{step}"; it must be one of {", ".join(STEPS)} and begin the file\'s name')
+    prompt = Prompt(
+        id=name,
+        step=step,
+        branches=_names(value.get("branches"), "branches", file),
+        inputs=_names(value["inputs"], "inputs", file),
+        messages=tuple(_message(message, file) for message in value["messages"]),
+    )
+    _check_inputs(prompt, file, attributes)
+    for number, example in enumerate(value["examples"], 1):
+        _run_example(prompt, example, f"{file}: example {number}")
+    return prompt
+
+
+def _check_keys(value: Mapping[str, Any], file: str) -> None:
+    for key in value:
+        if key not in KEYS:
+            raise ParamsError(f"{file}: {key} is no key of a prompt file; {did_you_mean(str(key), KEYS)}")
+    for key in sorted(KEYS - {"branches"} - set(value)):
+        raise ParamsError(f"{file}: the key {key} is missing")
+    for key in ("messages", "examples"):
+        if not isinstance(value[key], list) or not value[key]:
+            raise ParamsError(f"{file}: {key} must be a list with at least one entry")
+
+
+def _names(value: Any, key: str, file: str) -> tuple[str, ...]:
+    """A list of words, or nothing; branches must be those of the taxonomy."""
+    names = [] if value is None else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ParamsError(f"{file}: {key} is {value}; it must be a list of names")
+    for name in names if key == "branches" else ():
+        if name not in BRANCHES:
+            raise ParamsError(f'{file}: branches names "{name}"; {did_you_mean(name, BRANCHES)}')
+    return tuple(names)
+
+
+def _message(message: Any, file: str) -> tuple[str, str]:
+    if not isinstance(message, dict) or set(message) != {"role", "content"} or message["role"] not in ROLES:
+        raise ParamsError(f"{file}: a message is {message}; it must have a role ({', '.join(ROLES)}) and a content")
+    return message["role"], str(message["content"])
+
+
+def _check_inputs(prompt: Prompt, file: str, attributes: Mapping[str, object]) -> None:
+    """Declared and used inputs are the same set, and each is something that a row offers."""
+    try:
+        used = {name for _, content in prompt.messages for name in meta.find_undeclared_variables(_JINJA.parse(content))}
+    except TemplateError as error:
+        raise ParamsError(f"{file}: not a Jinja2 template ({error}); mend the content") from error
+    known = {**INPUTS, **attributes}
+    for name in prompt.inputs:
+        if name not in known:
+            raise ParamsError(f'{file}: inputs names "{name}", which no row offers; {did_you_mean(name, known)}')
+    for name in sorted(used - set(prompt.inputs)):
+        raise ParamsError(f'{file}: the messages use "{name}", which inputs does not declare; declare it or take it out')
+    for name in sorted(set(prompt.inputs) - used):
+        raise ParamsError(f'{file}: inputs declares "{name}", which no message uses; take it out or use it')
+
+
+def _run_example(prompt: Prompt, example: Any, at: str) -> None:
+    if not isinstance(example, dict) or set(example) != {"inputs", "messages"} or not isinstance(example["inputs"], dict | None):
+        raise ParamsError(f"{at}: found {example}; it must have inputs and messages")
+    try:
+        rendered = [text for _, text in prompt.render({name: str(value) for name, value in (example["inputs"] or {}).items()})]
+    except KeyError as error:
+        raise ParamsError(f"{at}: cannot be rendered, {error} is missing") from error
+    except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+        raise ParamsError(f"{at}: cannot be rendered, {error}") from error
+    if rendered != example["messages"]:
+        raise ParamsError(f"{at}: renders to {rendered}; the file says {example['messages']}")
+
+
+def _template(content: str) -> Any:
+    if content not in _TEMPLATES:
+        _TEMPLATES[content] = _JINJA.from_string(content)
+    return _TEMPLATES[content]
+
+
+_TEMPLATES: dict[str, Any] = {}

@@ -1,0 +1,526 @@
+"""The built-in world: what it writes it reads back, its answers are right, and no text makes it fall."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from espalier.attributes import parse_attributes
+from espalier.params import parse_params
+from espalier.prompts import parse_prompt
+from espalier.settings import STEPS
+from espalier.stats import weights_by_rank
+from espalier.world.demonstrations import SIZES, demonstrate, vocabulary
+from espalier.world.grammar import HELD_OUT_WORDING, LEAF_OF, Verdict, deepen, gains, make, parse, siblings, verify, widen
+from espalier.world.leaves import STYLES
+from espalier.world.lexicon import CLASS_OF, KINDS, NOUNS
+from espalier.world.materials import HELD_OUT_LEVEL, LEVELS, OPENINGS
+from tests.closure import ROOT
+
+ALL_LEVELS = (*LEVELS, HELD_OUT_LEVEL)
+WORDINGS = range(HELD_OUT_WORDING + 1)
+VERBS = "eats|keeps|likes|uses|visits|asks"
+NUMBERS = "zero one two three four five six seven eight nine".split()
+
+
+def problems(leaf, *, seed=0, each=3):
+    """Problems of a leaf at all levels and in all wordings, the held-out ones too."""
+    random = np.random.default_rng([seed, sorted(LEAF_OF).index(leaf)])
+    return [make(LEAF_OF[leaf], level, random, wording=wording) for level in ALL_LEVELS for wording in WORDINGS for _ in range(each)]
+
+
+# The tasks solved once more, from the text alone and with none of the grammar's code: (list or number, ask) -> answer.
+def word_after(ask, mark):
+    return ask[ask.index(mark) + 1]
+
+
+def word_before(ask, mark):
+    return ask[ask.index(mark) - 1]
+
+
+def kind_of(word):
+    return next(kind for kind, nouns in KINDS.items() if word in nouns)
+
+
+def spaced(value):
+    return " ".join(str(value))
+
+
+LISTS = {
+    "foundational_skills/digits/first": lambda s, ask: s[0],
+    "foundational_skills/digits/second": lambda s, ask: s[1],
+    "foundational_skills/digits/last": lambda s, ask: s[len(s) - 1],
+    "foundational_skills/digits/largest": lambda s, ask: str(sorted(map(int, s)).pop()),
+    "foundational_skills/digits/smallest": lambda s, ask: str(sorted(map(int, s))[0]),
+    "foundational_skills/digits/after": lambda s, ask: f"{word_after(ask, 'after')} then {word_after(s, word_after(ask, 'after'))}",
+    "foundational_skills/digits/before": lambda s, ask: word_before(s, word_after(ask, "before")),
+    "foundational_skills/digits/sort": lambda s, ask: " ".join(digit for value in "0123456789" for digit in s if digit == value),
+    "foundational_skills/digits/count": lambda s, ask: str(sum(1 for _ in s)),
+    "foundational_skills/number/next": lambda s, ask: spaced(int("".join(s)) + 1),
+    "foundational_skills/number/previous": lambda s, ask: spaced(int("".join(s)) - 1),
+    "foundational_skills/number/even": lambda s, ask: f"{' '.join(s)} is {('even', 'odd')[int(''.join(s)) & 1]}",
+    "foundational_skills/number/round": lambda s, ask: spaced(int("".join(s)) // 10 * 10),
+    "foundational_skills/number/spell": lambda s, ask: " ".join(NUMBERS[int(digit)] for digit in s),
+    "foundational_skills/words/last": lambda s, ask: s[len(s) - 1],
+    "foundational_skills/words/after": lambda s, ask: f"{word_after(ask, 'after')} then {word_after(s, word_after(ask, 'after'))}",
+    "foundational_skills/words/kind": lambda s, ask: f"{word_after(ask, 'of')} is {kind_of(word_after(ask, 'of'))}",
+    "foundational_skills/words/find": lambda s, ask: next(word for word in s if kind_of(word) == word_after(ask, "first")),
+    "compositional_skills/digits/ends": lambda s, ask: f"{s[0]} {s[len(s) - 1]}",
+    "compositional_skills/digits/range": lambda s, ask: "{1} {0}".format(*sorted(s)[:: len(s) - 1]),
+    "compositional_skills/digits/swap": lambda s, ask: " ".join([s[len(s) - 1], *s[1 : len(s) - 1], s[0]]),
+    "compositional_skills/digits/reverse": lambda s, ask: " ".join(reversed(s)),
+    "compositional_skills/digits/rest": lambda s, ask: " ".join(digit for place, digit in enumerate(s) if place),
+    "compositional_skills/digits/lower": lambda s, ask: " ".join(digit for digit in s if any(other > digit for other in s)),
+    "compositional_skills/digits/descend": lambda s, ask: " ".join(digit for value in "9876543210" for digit in s if digit == value),
+    "compositional_skills/digits/raise": lambda s, ask: " ".join("1234567890"[int(digit)] for digit in s),
+    "compositional_skills/digits/double": lambda s, ask: spaced(int(s[0]) + int(s[0])),
+    "compositional_skills/words/join": lambda s, ask: re.sub(" ", " and ", " ".join(s)),
+    "compositional_skills/words/twice": lambda s, ask: f"{s[0]} {s[0]}",
+    "compositional_skills/words/without": lambda s, ask: " ".join(word for word in s if word != word_after(ask, "without")),
+    "compositional_skills/words/append": lambda s, ask: f"{s[len(s) - 1]} {word_after(ask, 'then')}",
+    "compositional_skills/words/ends": lambda s, ask: f"{s[0]} {s[len(s) - 1]}",
+    "compositional_skills/words/many": lambda s, ask: str(len([word for word in s if kind_of(word) == word_after(ask, "of")])),
+}  # fmt: skip
+
+
+def solved(leaf, text):
+    """The answer to a text of a leaf, worked out here."""
+    if leaf.startswith("knowledge/"):
+        return solved_facts(leaf, text)
+    if leaf.startswith("compositional_skills/story/"):
+        return solved_story(leaf, text)
+    said, ask = re.fullmatch(r"(?:list :|here are|take number|take|number :|here is) (.*?) \. (.*)", text).groups()
+    return LISTS[leaf](said.split(), ask.split())
+
+
+def solved_facts(leaf, text):
+    *facts, ask = re.split(r" \. ", text)
+    known = {fact.split()[0]: fact.split()[2] for fact in facts}
+    verb, task = leaf.split("/")[1:]
+    if task == "what":
+        name = word_after(ask.split(), "of")
+        return f"{name} {verb} {known[name]}"
+    if task == "who":
+        return {value: name for name, value in known.items()}[word_after(ask.split(), verb)]
+    name, value = re.search(rf"(\w+) (?:{VERBS}) (\w+)", ask).groups()
+    return "yes" if known[name] == value else f"no {known[name]}"
+
+
+def solved_story(leaf, text):
+    (first, thing), *rest = re.findall(r"has (\d) (\w+)|(?:gets|loses) (?:\d)", text)
+    steps = re.findall(r"(gets|loses) (\d)", text)
+    assert len(rest) == len(steps)
+    if leaf.endswith("change"):
+        return " and ".join(f"{verb} {n}" for verb, n in steps)
+    balance = int(first)
+    for verb, n in steps:
+        balance += int(n) if verb == "gets" else -int(n)
+    return f"{balance if leaf.endswith('left') else first} {thing}"
+
+
+def test_there_are_54_leaves_18_a_branch_and_each_has_a_task_of_its_own():
+    assert Counter(leaf.branch for leaf in LEAF_OF.values()) == {"knowledge": 18, "foundational_skills": 18, "compositional_skills": 18}
+    assert len({leaf.task for leaf in LEAF_OF.values()}) == len({leaf.asks for leaf in LEAF_OF.values()}) == 54
+
+
+@pytest.mark.parametrize("leaf", LEAF_OF)
+def test_every_problem_is_read_back_as_it_was_made(leaf):
+    for problem in problems(leaf):
+        assert parse(problem.text) == problem
+        assert parse(f"  {problem.context}\n\n{problem.query}\t") == problem
+        assert parse(problem.text).text == problem.text
+
+
+@pytest.mark.parametrize("leaf", LEAF_OF)
+def test_the_answer_is_the_one_worked_out_from_the_text_alone(leaf):
+    for problem in problems(leaf, seed=1, each=6):
+        assert (problem.text, problem.answer) == (problem.text, solved(leaf, problem.text))
+
+
+@pytest.mark.parametrize("leaf", LEAF_OF)
+def test_the_right_answer_verifies_and_an_altered_one_does_not(leaf):
+    for problem in problems(leaf, seed=2, each=1):
+        words = problem.answer.split()
+        right = Verdict("right", leaf, problem.key, problem.level)
+        assert verify(problem.text, problem.answer) == verify(problem.text, f" {'   '.join(words)}\n") == right
+        altered = [words[:-1], [*words, words[-1]], [*words[:-1], "plum" if words[-1] != "plum" else "rice"], ["so", *words], []]
+        altered += [words[::-1]] if words[::-1] != words else []
+        for wrong in altered:
+            assert verify(problem.text, " ".join(wrong)) == replace(right, verdict="wrong"), wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("list : 4 9 2 . what is the largest digit ?", "9"),
+        ("here are 0 7 7 3 . smallest digit ?", "0"),
+        ("take 4 9 2 . give the digit after 9 .", "9 then 2"),
+        ("list : 3 1 2 1 . digits sorted ?", "1 1 2 3"),
+        ("list : 9 9 9 . number of digits ?", "3"),
+        ("number : 9 9 . next number ?", "1 0 0"),
+        ("here is 2 9 9 . give the next number .", "3 0 0"),
+        ("take number 1 0 0 0 . previous number ?", "9 9 9"),
+        ("number : 1 0 . even or odd ?", "1 0 is even"),
+        ("number : 7 8 3 . number rounded down to tens ?", "7 8 0"),
+        ("number : 4 0 . number in words ?", "four zero"),
+        ("list : cat red plum . first food word ?", "plum"),
+        ("list : cat red plum . what is the kind of red ?", "red is colour"),
+        ("list : 4 9 2 . drop the largest digit .", "4 2"),
+        ("list : 9 4 9 . drop the largest digit .", "4"),
+        ("list : 8 9 0 . add one to each digit .", "9 0 1"),
+        ("list : 7 1 2 . double of the first digit ?", "1 4"),
+        ("list : cat red plum . join the words by and .", "cat and red and plum"),
+        ("list : cat dog plum . number of animal words ?", "2"),
+        ("list : cat dog plum . number of tool words ?", "0"),
+        ("talan eats plum . dolan eats rice . what is the meal of dolan ?", "dolan eats rice"),
+        ("talan eats plum . dolan eats rice . who eats plum ?", "talan"),
+        ("talan eats plum . dolan eats rice . say if talan eats rice .", "no plum"),
+        ("talan eats plum . dolan eats rice . do you know if dolan eats rice ?", "yes"),
+        ("talan has 4 plum . talan gets 3 plum . talan loses 2 plum . plum left with talan ?", "5 plum"),
+        ("talan has 4 plum . talan gets 3 plum . what is the plum at first with talan ?", "4 plum"),
+        ("talan has 4 plum . talan gets 3 plum . talan loses 2 plum . changes for talan ?", "gets 3 and loses 2"),
+    ],
+)
+def test_texts_written_by_hand_have_the_answers_worked_out_by_hand(text, answer):
+    assert verify(text, answer).verdict == "right"
+
+
+HOSTILE = {
+    "nothing": "",
+    "blanks": " \n\t ",
+    "one word": "list",
+    "full stops": ". . .",
+    "question mark": "?",
+    "only an ask": "what is the largest digit ?",
+    "only a list": "list : 4 9 2 .",
+    "no full stop after the list": "list : 4 9 2 what is the largest digit ?",
+    "question mark after the list": "list : 4 9 2 ? what is the largest digit ?",
+    "no question mark": "list : 4 9 2 . what is the largest digit",
+    "words after the ask": "list : 4 9 2 . what is the largest digit ? please",
+    "an ask twice": "list : 4 9 2 . what is the largest digit ? what is the largest digit ?",
+    "two lists": "list : 4 9 2 . list : 1 2 3 . what is the largest digit ?",
+    "two items": "list : 4 9 . what is the largest digit ?",
+    "no items": "list : . what is the largest digit ?",
+    "digits and words": "list : 4 cat 2 . what is the largest digit ?",
+    "a word of no class": "list : cat red dragon . last word ?",
+    "a number of two digits in one": "list : 4 92 2 . what is the largest digit ?",
+    "an ask about another material": "list : 4 9 2 . what is the last word ?",
+    "an ask that mixes two wordings": "list : 4 9 2 . give the largest digit ?",
+    "capitals": "List : 4 9 2 . What is the largest digit ?",
+    "glued marks": "list: 4 9 2. what is the largest digit?",
+    "arabic digits": "list : ٤ ٩ ٢ . what is the largest digit ?",
+    "superscript digits": "number : ² ³ . next number ?",
+    "full-width digits": "number : ４ ７ . next number ?",
+    "an emoji": "list : 🍎 🍐 🍇 . last word ?",
+    "a zero byte": "list : 4 9 2 \0 . what is the largest digit ?",
+    "half a surrogate": "list : 4 9 \ud800 . what is the largest digit ?",
+    "a template slot": "list : 4 9 2 . digit after {0} ?",
+    "a leading zero": "number : 0 7 . next number ?",
+    "a number of one digit": "number : 7 . next number ?",
+    "after a digit that is not there": "list : 4 9 2 . digit after 7 ?",
+    "after the last digit": "list : 4 9 2 . digit after 2 ?",
+    "before the first digit": "list : 4 9 2 . digit before 4 ?",
+    "after a digit that stands twice": "list : 4 9 4 2 . digit after 4 ?",
+    "nothing left without the largest": "list : 4 4 4 . drop the largest digit .",
+    "a kind of a word that is not there": "list : cat red plum . kind of dog ?",
+    "a kind that is not there": "list : cat red plum . first tool word ?",
+    "words without one that is not there": "list : cat red plum . words without dog ?",
+    "one fact": "talan eats plum . who eats plum ?",
+    "a name that is not in the document": "talan eats plum . dolan eats rice . meal of kavi ?",
+    "a claim about a name that is not there": "talan eats plum . dolan eats rice . if kavi eats rice ?",
+    "a value that is not in the document": "talan eats plum . dolan eats rice . who eats corn ?",
+    "a value of two people": "talan eats plum . dolan eats plum . who eats plum ?",
+    "two facts about one person": "talan eats plum . talan eats rice . who eats plum ?",
+    "a value of another kind": "talan eats cow . dolan eats rice . who eats rice ?",
+    "two relations": "talan eats plum . dolan keeps cow . who eats plum ?",
+    "two relations and one kind of value": "talan eats plum . dolan keeps rice . who eats plum ?",
+    "an ask with another verb": "talan eats plum . dolan eats rice . who keeps plum ?",
+    "an ask for another role": "talan eats plum . dolan eats rice . pet of talan ?",
+    "a noun in the place of a name": "cow eats plum . dolan eats rice . who eats rice ?",
+    "less than nothing left": "talan has 2 plum . talan loses 3 plum . plum left with talan ?",
+    "more than nine left": "talan has 8 plum . talan gets 3 plum . plum left with talan ?",
+    "another person in the story": "talan has 4 plum . dolan gets 3 plum . plum left with talan ?",
+    "another thing in the story": "talan has 4 plum . talan gets 3 rice . plum left with talan ?",
+    "an ask about another person": "talan has 4 plum . talan gets 3 plum . plum left with dolan ?",
+    "an ask about another thing": "talan has 4 plum . talan gets 3 plum . rice left with talan ?",
+    "a story without changes": "talan has 4 plum . plum left with talan ?",
+    "a story that does not begin with has": "talan gets 4 plum . talan gets 3 plum . plum left with talan ?",
+    "has in the middle of a story": "talan has 4 plum . talan has 3 plum . plum left with talan ?",
+    "facts that go on as a story": "talan eats plum . talan gets 3 plum . who eats plum ?",
+    "ten thousand words": "plum " * 10_000,
+    "ten thousand sentences": "talan eats plum . " * 10_000,
+    "a letter that stands for a class of digits": "list : 4 9 2 . what is the digit after d ?",
+    "a letter that stands for a class of words": "list : cat red plum . what is the kind of w ?",
+    "a letter that stands for a class of names": "talan eats plum . dolan eats rice . what is the meal of n ?",
+    "a letter that stands for a class of kinds": "list : cat red plum . what is the number of k words ?",
+    "one letter for a class beside a word": "talan eats plum . dolan eats rice . if talan eats w ?",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_text_that_poses_no_problem_is_unparseable_and_never_an_error(text):
+    assert verify(text, "9") == verify(text, "") == Verdict("unparseable")
+
+
+@pytest.mark.parametrize("digits", [100, 5000])
+@pytest.mark.parametrize("ask", ["next number ?", "previous number ?", "even or odd ?", "number rounded down to tens ?"])
+def test_a_number_of_any_length_can_be_asked_about(digits, ask):
+    text = f"number : {'1 ' * digits}. {ask}"
+    assert verify(text, "x").verdict in ("wrong", "unparseable")
+
+
+def test_a_long_list_can_be_asked_about():
+    assert verify(f"list : {'4 9 2 ' * 3000}. largest digit ?", "9").verdict == "right"
+
+
+def test_a_text_that_was_damaged_is_read_as_it_stands_or_not_at_all():
+    random = np.random.default_rng(3)
+    words = [*sorted(CLASS_OF), ".", "?", ":", "list", "what", "gets", "eats", "of", "number", "take"]
+    read = 0
+    for leaf in LEAF_OF:
+        for problem in problems(leaf, seed=3, each=2):
+            text = problem.text.split()
+            at = int(random.integers(len(text)))
+            cut, swapped = text[:at] + text[at + 1 :], [*text[:at], words[random.integers(len(words))], *text[at + 1 :]]
+            doubled, mixed = [*text[:at], text[at], *text[at:]], [text[i] for i in random.permutation(len(text))]
+            for damaged in (cut, swapped, doubled, mixed):
+                found = parse(" ".join(damaged))
+                if found is not None:
+                    read += 1
+                    assert found.text.split() == damaged
+                    assert verify(" ".join(damaged), found.answer).verdict == "right"
+    assert read > 200  # a digit less in a list is another problem
+
+
+@pytest.mark.parametrize("leaf", LEAF_OF)
+def test_a_key_is_blind_to_wording_and_opening_and_sees_all_else(leaf):
+    for problem in problems(leaf, seed=4, each=1):
+        others = [replace(problem, wording=wording, opening=opening) for wording in WORDINGS for opening in (OPENINGS if problem.opening else [""])]
+        assert {other.key for other in others} == {parse(other.text).key for other in others} == {problem.key}
+        assert len({other.text for other in others}) == len(others)
+        assert deepen(problem, np.random.default_rng(0)).key != problem.key
+        assert widen(problem, np.random.default_rng(0)).key != problem.key
+
+
+def test_the_order_of_items_is_part_of_a_key():
+    assert parse("list : 4 9 2 . largest digit ?").key != parse("list : 9 4 2 . largest digit ?").key
+    assert parse("take 4 9 2 . largest digit ?").key == parse("here are 4 9 2 . give the largest digit .").key
+
+
+@pytest.mark.parametrize("leaf", LEAF_OF)
+def test_deepen_goes_one_level_up_and_keeps_everything_else(leaf):
+    random = np.random.default_rng(5)
+    for problem in problems(leaf, seed=5, each=1):
+        child = deepen(problem, random)
+        assert child.material.items[:-1] == problem.material.items
+        assert (child.level, child.argument) == (problem.level + 1, problem.argument)
+        assert (child.leaf, child.opening, child.wording) == (problem.leaf, problem.opening, problem.wording)
+        assert verify(child.text, solved(leaf, child.text)).verdict == "right"
+
+
+@pytest.mark.parametrize("leaf", LEAF_OF)
+def test_widen_asks_a_sibling_about_the_same_material(leaf):
+    random = np.random.default_rng(6)
+    for problem in problems(leaf, seed=6, each=1):
+        child = widen(problem, random)
+        assert (child.material, child.opening, child.context) == (problem.material, problem.opening, problem.context)
+        assert child.leaf != problem.leaf
+        assert child.wording < HELD_OUT_WORDING
+        assert verify(child.text, solved(child.leaf.name, child.text)).verdict == "right"
+
+
+def test_widen_reaches_every_sibling_about_evenly():
+    random = np.random.default_rng(7)
+    problem = parse("talan has 4 plum . talan gets 3 plum . plum left with talan ?")
+    counts = Counter(widen(problem, random).leaf.name for _ in range(400))
+    assert {leaf.name for leaf in siblings(problem.leaf)} == set(counts)
+    assert set(counts) == {"compositional_skills/story/start", "compositional_skills/story/change"}
+    assert min(counts.values()) > 200 - 4 * 10  # four standard deviations of 400 even draws
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "expected"),
+    [
+        ("list : 4 9 2 . largest digit ?", "list : 4 9 2 . smallest digit ?", True),
+        ("list : 4 9 2 . largest digit ?", "list : 4 9 2 7 . largest digit ?", True),
+        ("list : 4 9 2 . largest digit ?", "list : 4 9 2 . largest digit ?", False),
+        ("list : 4 9 2 . largest digit ?", "take 4 9 2 . give the largest digit .", False),  # other words, the same problem
+        ("list : 4 9 2 . largest digit ?", "list : 4 9 2 .", False),
+        ("list : 4 9 2 . largest digit ?", "", False),
+        ("nonsense", "list : 4 9 2 . largest digit ?", True),
+        ("nonsense", "more nonsense", False),
+    ],
+)
+def test_an_evolution_gains_when_it_poses_another_problem(parent, child, expected):
+    assert gains(parent, child) is expected
+
+
+def test_ten_thousand_problems_hardly_repeat():
+    random = np.random.default_rng(8)
+    leaves = list(LEAF_OF.values())
+    keys = {make(leaves[i % 54], LEVELS[i // 54 % 3], random).key for i in range(10_000)}
+    assert len(keys) > 9_500
+
+
+@pytest.mark.parametrize("leaf", LEAF_OF)
+def test_a_problem_is_made_in_taught_wordings_and_openings_alone_unless_it_is_asked_otherwise(leaf):
+    random = np.random.default_rng(9)
+    made = [make(LEAF_OF[leaf], 2, random) for _ in range(60)]
+    assert {problem.wording for problem in made} == {0, 1, 2}  # the chance to miss one is 3 x (2/3)^60 < 1e-9
+    assert {problem.style for problem in made} == set(STYLES)
+    assert {problem.level for problem in made} == {2}
+    assert {problem.opening for problem in made} in ({""}, set(OPENINGS))
+
+
+def test_the_held_out_wordings_are_new_sentences_of_known_words():
+    taught = {word for leaf in LEAF_OF for problem in problems(leaf, each=1) if problem.wording != HELD_OUT_WORDING for word in problem.query.split()}
+    for leaf in LEAF_OF.values():
+        assert set(leaf.asks[HELD_OUT_WORDING].split()) - {"{0}", "{1}"} <= taught
+        assert leaf.asks[HELD_OUT_WORDING] not in leaf.asks[:HELD_OUT_WORDING]
+
+
+def test_the_vocabulary_holds_every_word_of_problems_and_answers():
+    known = vocabulary()
+    assert known == sorted(set(known))
+    assert set(NOUNS) <= set(known)
+    used = {word for leaf in LEAF_OF for problem in problems(leaf, seed=10, each=4) for word in f"{problem.text} {problem.answer}".split()}
+    assert used - set(known) == set()
+    assert not {"d", "w", "n", "k"} & set(known)  # the letters that stand for classes in the shapes of asks
+
+
+# Demonstrations
+
+
+FOLDER = ROOT / "data/seeds"
+ATTRIBUTES = parse_attributes((FOLDER / "attributes/builtin.yaml").read_text(), file="builtin.yaml")
+PROMPTS = {file.stem: parse_prompt(file.read_text(), file=file.name, attributes=ATTRIBUTES) for file in (FOLDER / "prompts/builtin").glob("*.yaml")}
+RECIPES = parse_params((ROOT / "params.yaml").read_text()).recipes
+RANKS = {leaf: rank for rank, leaf in enumerate(LEAF_OF, 1)}
+
+
+def shown(*recipes, n=1500, skew=1.0, answer_share=0.5, held_out=frozenset(), seed=1):
+    prompts = [[PROMPTS[RECIPES[name].steps[step]] for step in STEPS if step in RECIPES[name].steps] for name in recipes or sorted(RECIPES)]
+    return demonstrate(prompts, RANKS, n=n, skew=skew, answer_share=answer_share, held_out=held_out, seed=seed)
+
+
+def posed(demonstration):
+    """Every whole problem that stands in a demonstration, the reply's last, or () for a step that writes material alone."""
+    ((_, asked),) = demonstration.messages
+    if found := re.fullmatch(r"(.*) ask about it( in \w+ : .*)? \.", asked):
+        return (f"{found[1]} {demonstration.reply}",)
+    if found := re.fullmatch(r"(.*) (deepen|widen) it \.", asked):
+        return (found[1], demonstration.reply)
+    if found := re.fullmatch(r"write a \w+ \w+ task : .*? , like : (.*)", asked):
+        return (found[1], demonstration.reply)
+    if re.fullmatch(r"write a text \.|write a \w+ text like : .*", asked):
+        return ()
+    return (demonstration.reply,) if asked.startswith("write a") else (asked,)
+
+
+def test_every_problem_of_every_demonstration_parses_and_the_last_is_of_its_leaf_or_evolved_from_it():
+    steps = Counter()
+    for one in shown():
+        found = [parse(text) for text in posed(one)]
+        assert None not in found, one
+        if re.search(r"(deepen|widen) it \.$", one.messages[0][1]):
+            assert found[0].leaf.name == one.leaf
+        elif found:
+            assert found[-1].leaf.name == one.leaf
+        steps[len(found)] += 1
+    assert min(steps[0], steps[1], steps[2]) > 50
+
+
+def test_every_answer_of_a_demonstration_is_right():
+    demonstrations = shown(answer_share=1.0)
+    assert {verify(one.messages[0][1], one.reply).verdict for one in demonstrations} == {"right"}
+    assert {(parse(one.messages[0][1]).wording < HELD_OUT_WORDING, parse(one.messages[0][1]).level in LEVELS) for one in demonstrations} == {(True, True)}
+
+
+@pytest.mark.parametrize("answer_share", [0.0, 0.25])
+def test_the_share_of_answers_is_the_one_that_was_asked(answer_share):
+    demonstrations = shown("direct", answer_share=answer_share, n=2000)
+    answers = sum(one.messages[0][1] != "write a task ." for one in demonstrations)
+    assert abs(answers - 2000 * answer_share) <= 4 * (2000 * answer_share * (1 - answer_share)) ** 0.5  # four standard deviations
+
+
+def test_no_demonstration_holds_a_problem_that_is_held_out():
+    free = {parse(text).key for one in shown() for text in posed(one)}
+    held_out = frozenset(key for place, key in enumerate(sorted(free)) if place % 2)
+    keys = {parse(text).key for one in shown(held_out=held_out) for text in posed(one)}
+    assert len(held_out) > 400
+    assert keys & held_out == set()
+    assert len(keys) > 800
+
+
+def test_no_evolution_leads_into_a_problem_that_is_held_out():
+    numbers = [f"number : {first} {second} ." for first in range(1, 10) for second in range(10)]
+    held_out = frozenset(parse(f"{number} {ask}").key for number in numbers for ask in ("even or odd ?", "previous number ?"))
+    prompts = [PROMPTS[RECIPES["multistage"].steps[step]] for step in ("evolve", "answer")]
+    made = demonstrate([prompts], {"foundational_skills/number/next": 1}, n=200, skew=1.0, answer_share=0.0, held_out=held_out, seed=1)
+    reached = Counter((parse(one.reply).leaf.name, parse(one.reply).level) for one in made)
+    assert {parse(one.reply).key for one in made} & held_out == set()
+    assert min(reached["foundational_skills/number/spell", 1], reached["foundational_skills/number/even", 2]) > 3  # the ways beside it are taken
+
+
+def test_the_leaves_of_the_demonstrations_follow_zipfs_law():
+    n = 4000
+    counts = Counter(one.leaf for one in shown("direct", n=n, answer_share=1.0))
+    harmonic = sum(1 / rank for rank in range(1, 55))
+    for rank, leaf in enumerate(list(LEAF_OF)[:5], 1):
+        share = 1 / rank / harmonic
+        assert abs(counts[leaf] / n - share) < 4 * (share * (1 - share) / n) ** 0.5  # four standard deviations
+    even = Counter(one.leaf for one in shown("direct", n=n, answer_share=1.0, skew=0.0))
+    assert sum((even[leaf] - n / 54) ** 2 / (n / 54) for leaf in LEAF_OF) < 90.6  # chi-square with 53 degrees of freedom: once in 1,000
+    assert np.isclose(weights_by_rank(list(RANKS.values()), 1.0)[0], 1 / harmonic)
+
+
+def test_a_conditional_demonstration_is_what_its_attributes_say():
+    for one in shown("conditional", n=400, answer_share=0.0):
+        size, topic, opening, style = re.fullmatch(r"write a (\w+) task : (.*) , (\w+) , (\w+) \.", one.messages[0][1]).groups()
+        problem = parse(one.reply)
+        assert (SIZES[problem.level - 1], problem.leaf.topic, problem.style) == (size, topic, style)
+        assert problem.opening in (opening, "")
+        assert topic in ATTRIBUTES["topic"]
+
+
+def test_a_lab_demonstration_is_of_the_task_style_and_size_that_its_prompt_says():
+    kinds = Counter()
+    for one in shown("lab", n=600, answer_share=0.0):
+        asked = one.messages[0][1]
+        if found := re.fullmatch(r"write a (\w+) text like : (.*)", asked):
+            size, document = found.groups()
+            assert (SIZES[one.reply.count(" .") - 2], re.findall(VERBS, one.reply)[0]) == (size, re.findall(VERBS, document)[0])
+            kinds["context"] += 1
+        elif found := re.fullmatch(r"(.*) ask about it in (\w+) : (.*) \.", asked):
+            problem = parse(f"{found[1]} {one.reply}")
+            assert (problem.style, problem.leaf.task) == found.groups()[1:]
+            kinds["grounded"] += 1
+        else:
+            size, style, task, example = re.fullmatch(r"write a (\w+) (\w+) task : (.*?) , like : (.*)", asked).groups()
+            problem = parse(one.reply)
+            assert (SIZES[problem.level - 1], problem.style, problem.leaf.task) == (size, style, task)
+            assert parse(example).leaf == problem.leaf
+            kinds["skill"] += 1
+    assert min(kinds.values()) > 20
+    assert len(kinds) == 3
+
+
+def test_an_evolve_demonstration_gains_on_its_parent_and_stays_within_the_taught_levels():
+    operations = Counter()
+    for one in shown("multistage", n=600, answer_share=0.0):
+        if found := re.fullmatch(r"(.*) (deepen|widen) it \.", one.messages[0][1]):
+            parent, child = parse(found[1]), parse(one.reply)
+            assert gains(found[1], one.reply)
+            assert child.level == parent.level + (found[2] == "deepen")
+            assert child.level in LEVELS
+            assert (child.leaf == parent.leaf) == (found[2] == "deepen")
+            operations[found[2]] += 1
+    assert min(operations["deepen"], operations["widen"]) > 30
+
+
+def test_the_same_seed_gives_the_same_demonstrations_and_another_seed_others():
+    one, same, other = shown(n=200), shown(n=200), shown(n=200, seed=2)
+    assert one == same
+    assert sum(a == b for a, b in zip(one, other, strict=False)) < 20
