@@ -1,0 +1,90 @@
+"""Checkpoints of a training run: weights and optimizer state as safetensors, the loss curve as JSON; no pickle.
+
+A checkpoint is a folder that appears under its name when it is whole. The two newest are kept; a torn one is passed over for the one before.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from espalier.errors import DiskFull
+from espalier.io import DISK_ERRORS
+
+if TYPE_CHECKING:
+    from espalier.train import Step
+
+KEPT = 2
+
+
+def checkpoint_folder(*names: str) -> Path:
+    """A run's folder, outside the outs of the pipeline, which DVC empties before a stage runs."""
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".espalier" / "checkpoints" / "-".join(names)
+
+
+def save_checkpoint(folder: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer], curve: "Sequence[Step]") -> None:
+    """Write the state after `len(curve)` steps. Raises: DiskFull; the checkpoints before stay."""
+    temporary, final = folder / ".writing", folder / f"{len(curve):09d}"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        save_file({name: tensor.detach().contiguous() for name, tensor in model.named_parameters()}, temporary / "model.safetensors")
+        save_file(_state(optimizers), temporary / "optimizer.safetensors")
+        (temporary / "curve.json").write_text(json.dumps([astuple(step) for step in curve]))
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if getattr(error, "errno", None) in DISK_ERRORS or isinstance(error, SafetensorError):
+            raise DiskFull(f"{final}: the disk refused a checkpoint ({error}); free some space and run again, training goes on from the one before") from error
+        raise
+    for old in sorted(folder.glob("[0-9]*"))[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def latest_checkpoint(folder: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> list[list[float]]:
+    """Load the newest whole checkpoint into model and optimizers; its curve, empty when there is none."""
+    for found in sorted(folder.glob("[0-9]*"), reverse=True):
+        try:
+            weights, state = load_file(found / "model.safetensors"), load_file(found / "optimizer.safetensors")
+            curve = json.loads((found / "curve.json").read_text())
+        except (OSError, SafetensorError, ValueError):
+            continue
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(weights[name])
+        _restore(optimizers, state)
+        return curve
+    return []
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Remove a finished run's checkpoints."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _state(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
+    """The optimizers' tensors as `<optimizer>.<parameter>.<name>`."""
+    return {
+        f"{place}.{parameter}.{name}": tensor.contiguous()
+        for place, optimizer in enumerate(optimizers)
+        for parameter, values in optimizer.state_dict()["state"].items()
+        for name, tensor in values.items()
+    }
+
+
+def _restore(optimizers: Sequence[torch.optim.Optimizer], state: dict[str, torch.Tensor]) -> None:
+    for place, optimizer in enumerate(optimizers):
+        values: dict[int, dict[str, torch.Tensor]] = {}
+        for key, tensor in state.items():
+            owner, parameter, name = key.split(".", 2)
+            if int(owner) == place:
+                values.setdefault(int(parameter), {})[name] = tensor
+        optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,52 @@
+"""What every engine offers: requests in, completions out, and likelihoods of given replies.
+
+A failed request is a completion with a status, not an exception.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from espalier.prompts import Messages
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One reply that is wanted. `seed` belongs to the row, the step and the sample, so that k answers differ and yet repeat exactly."""
+
+    messages: Messages
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A reply. finish: stop | length | error; logprob_mean: nats a token under the model at temperature 1, the end token included."""
+
+    text: str
+    finish: str
+    prompt_tokens: int
+    tokens: int
+    logprob_mean: float
+    error: str = ""
+
+
+class Teacher(Protocol):
+    """An engine with a model in it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What the model is: changes when its weights do."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """One completion for each request, in their order."""
+
+    def score(self, pairs: Sequence[tuple[Messages, str]]) -> list[tuple[float, int]]:
+        """For each (messages, reply): the reply's log-probability in nats, the end token included, and its number of tokens."""
+
+
+def chunked(requests: Sequence[Request], size: int) -> Iterable[Sequence[Request]]:
+    """`requests` in pieces of `size`, in order."""
+    return (requests[at : at + size] for at in range(0, len(requests), size))

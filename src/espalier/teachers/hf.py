@@ -1,0 +1,66 @@
+"""The engine `hf`: a model of ours through transformers, on the CPU or a GPU (bf16 there)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from espalier.model import load_model
+from espalier.prompts import Messages
+from espalier.teachers.base import Completion, Request
+from espalier.teachers.pin import fingerprint
+from espalier.teachers.sampler import Sampled, Sampling, log_likelihoods, sample
+from espalier.tokens import Chat, load_chat
+
+BATCH = 512  # rows in the model at a time
+
+
+class HfTeacher:
+    """A model folder in Hugging Face layout with our chat form; see teachers/base.py for the interface."""
+
+    def __init__(self, folder: Path, *, batch: int = BATCH) -> None:
+        """`batch` rows go through the model at a time. Raises: InputMissing, CorruptInput, ParamsError (a tokenizer without our chat form)."""
+        self.fingerprint = fingerprint(folder)
+        self._batch = batch
+        self._chat: Chat = load_chat(folder)
+        self._model = load_model(folder).eval()
+        if torch.cuda.is_available():
+            self._model = self._model.to(torch.device("cuda"), torch.bfloat16)
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """One completion for each request, in their order; requests with the same sampling share batches."""
+        completions: dict[int, Completion] = {}
+        kinds = {(r.temperature, r.top_p, r.max_tokens) for r in requests}
+        for kind in sorted(kinds):
+            places = [i for i, r in enumerate(requests) if (r.temperature, r.top_p, r.max_tokens) == kind]
+            made = self._generate([requests[i] for i in places])
+            completions.update(zip(places, made, strict=True))
+        return [completions[i] for i in range(len(requests))]
+
+    def score(self, pairs: Sequence[tuple[Messages, str]]) -> list[tuple[float, int]]:
+        """Log-probability in nats and number of tokens of each reply, the end token included."""
+        prompts = self._chat.prompts([messages for messages, _ in pairs])
+        replies = self._chat.replies([reply for _, reply in pairs])
+        sums = log_likelihoods(self._model, prompts, replies, pad_id=self._chat.pad_id, batch=self._batch)
+        return [(total, len(reply)) for total, reply in zip(sums, replies, strict=True)]
+
+    def _generate(self, requests: Sequence[Request]) -> list[Completion]:
+        room = self._model.config.max_position_embeddings
+        first = requests[0]
+        prompts = self._chat.prompts([request.messages for request in requests])
+        fitting = [i for i, prompt in enumerate(prompts) if len(prompt) + first.max_tokens <= room]
+        sampling = Sampling(first.temperature, first.top_p, first.max_tokens, self._chat.end_id, self._chat.pad_id)
+        made = sample(self._model, [prompts[i] for i in fitting], [requests[i].seed for i in fitting], sampling, batch=self._batch)
+        texts = self._chat.decode([reply.ids for reply in made])
+        done = {i: _completion(len(prompts[i]), reply, text) for i, reply, text in zip(fitting, made, texts, strict=True)}
+        return [done.get(i) or _too_long(len(prompt), first.max_tokens, room) for i, prompt in enumerate(prompts)]
+
+
+def _completion(prompt_tokens: int, reply: Sampled, text: str) -> Completion:
+    tokens = len(reply.ids) + reply.ended
+    return Completion(text, "stop" if reply.ended else "length", prompt_tokens, tokens, reply.logprob / max(tokens, 1))
+
+
+def _too_long(prompt_tokens: int, max_tokens: int, room: int) -> Completion:
+    error = f"the prompt's {prompt_tokens} tokens and gen.max_tokens {max_tokens} exceed the model's {room}"
+    return Completion("", "error", prompt_tokens, 0, 0.0, error)
