@@ -1,0 +1,102 @@
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+
+from espalier.score import score_metrics, score_rows
+from espalier.scorers.heuristics import heuristics
+from espalier.scorers.vote import majority, vote_share
+
+ROW = {
+    "id": "a", "leaf": "digits/largest", "context": "list : 4 9 2 .", "query": "what is the largest number ?", "answer": "9",
+    "answers": ["9", "9", "4"], "finish": "stop", "status": "ok",
+}  # fmt: skip
+
+
+def rows(*changes):
+    return pl.DataFrame([ROW | {"id": f"r{i}"} | change for i, change in enumerate(changes)], schema_overrides={"answers": pl.List(pl.String)})
+
+
+def verify(context, query, answer):
+    """Knows one kind of problem: the largest digit of a list."""
+    digits = [word for word in context.split() if word.isdigit()]
+    if not digits:
+        return SimpleNamespace(verdict="unparseable", leaf="", key="")
+    return SimpleNamespace(verdict="right" if answer == max(digits) else "wrong", leaf="digits/largest", key=" ".join(digits))
+
+
+def scored(*changes):
+    return score_rows(rows(*changes), verify=verify, repeat_words=3)
+
+
+def test_every_row_comes_back_in_its_order_with_all_scores():
+    found = scored({}, {"status": "parse", "context": "", "query": "", "answer": "", "answers": []}, {"answer": "4", "finish": "length"})
+    added = found.select("id", "words", "repeat_share", "echo_share", "is_truncated", "verdict", "delivered_leaf", "problem_key", "vote_share")
+    assert added.rows() == [
+        ("r0", 1, 0.0, 0.0, False, "right", "digits/largest", "4 9 2", pytest.approx(2 / 3)),
+        ("r1", 0, 0.0, 0.0, False, "unparseable", "", "", 0.0),
+        ("r2", 1, 0.0, 0.0, True, "wrong", "digits/largest", "4 9 2", pytest.approx(2 / 3)),
+    ]
+
+
+def test_scoring_no_rows_gives_the_same_columns():
+    assert score_rows(rows({}).clear(), verify=verify, repeat_words=3).schema == scored({}).schema
+
+
+def test_scoring_in_two_halves_is_scoring_at_once():
+    all_rows = rows({}, {"answer": "4"}, {"context": "hm"})
+    halves = [score_rows(part, verify=verify, repeat_words=3) for part in (all_rows[:1], all_rows[1:])]
+    assert pl.concat(halves).equals(score_rows(all_rows, verify=verify, repeat_words=3))
+
+
+def test_a_verifier_that_says_another_word_is_found_out():
+    with pytest.raises(AssertionError, match="said 'maybe'"):
+        score_rows(rows({}), verify=lambda *text: SimpleNamespace(verdict="maybe", leaf="", key=""), repeat_words=3)
+
+
+def test_repeats_and_echo_are_those_of_the_answer_against_the_query():
+    found = heuristics("what is the largest number ?", "the largest number ? the largest number ?", finish="stop", repeat_words=3)
+    assert found.words == 8
+    assert found.repeat_share == pytest.approx(2 / 6)  # six 3-grams, two kinds twice
+    assert found.echo_share == pytest.approx(4 / 6)  # "number ? the" and "? the largest" are new
+    assert heuristics("what ?", "9 9 9", finish="stop", repeat_words=2).repeat_share == pytest.approx(1 / 2)
+
+
+def test_an_answer_that_quotes_its_context_is_no_echo():
+    assert scored({"context": "ana eats red soup at 9 .", "answer": "ana eats red soup"})["echo_share"].to_list() == [0.0]
+
+
+def test_the_vote_is_that_of_the_first_answer():
+    assert vote_share(["4", "9", "9"]) == pytest.approx(1 / 3)
+    assert vote_share([" 9", "9 ", "4"]) == pytest.approx(2 / 3)
+
+
+def test_answers_that_say_nothing_vote_for_nothing_and_still_count():
+    assert vote_share(["9", "", " "]) == pytest.approx(1 / 3)
+    assert vote_share(["", "", "9"]) == 0.0
+    assert vote_share([]) == 0.0
+    assert vote_share(["9 apples", "nine", "hm"], read=lambda answer: {"9 apples": "9", "nine": "9"}.get(answer, "")) == pytest.approx(2 / 3)
+
+
+def test_a_row_without_a_list_of_answers_votes_for_itself():
+    assert scored({"answers": None}, {"answers": []})["vote_share"].to_list() == [1.0, 1.0]
+
+
+def test_the_majority_is_the_first_of_the_largest_group():
+    assert majority(["4", "9", " 9"]) == 1
+    assert majority(["4", "9"]) == 0
+    assert majority(["", "", "9"]) == 2
+    assert majority(["", ""]) == 0
+
+
+def test_the_metrics_are_means_over_all_rows():
+    metrics = score_metrics(scored({}, {"answer": "4"}, {"context": "hm", "leaf": ""}, {"status": "truncated", "finish": "length"}))
+    assert metrics["rows"] == 4
+    assert (metrics["ok_share"], metrics["right_share"], metrics["unparseable_share"], metrics["truncated_share"]) == (0.75, 0.5, 0.25, 0.25)
+    assert metrics["asked_leaf_share"] == 1.0  # of the three that asked
+    assert metrics["effective_leaves"] == 1.0
+    assert len(metrics) <= 12
+
+
+def test_the_metrics_of_no_rows_are_zeros():
+    assert set(score_metrics(scored({}).clear()).values()) == {0}
