@@ -1,0 +1,15 @@
+"""The report of a study: one offline HTML page and one SVG figure, drawn from plain values.
+
+    study    what a report is made of            words    numbers and verdicts in words
+    svg      elements, scales, ticks, labels     theme    colours and type
+    forest charts leaves funnel                  the drawings
+    tables samples page figure                   what the stage writes
+"""
+
+from espalier.report.figure import result_figure
+from espalier.report.page import render_report
+from espalier.report.study import FunnelRow, LeafAccuracy, LeafShare, LossPoint, Result, Sample, SplitAccuracy, Study
+
+__all__ = [
+    "FunnelRow", "LeafAccuracy", "LeafShare", "LossPoint", "Result", "Sample", "SplitAccuracy", "Study", "render_report", "result_figure",
+]

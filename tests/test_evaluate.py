@@ -1,0 +1,133 @@
+import math
+
+import polars as pl
+import pytest
+
+from espalier.evaluate import bits_per_byte, exam_metrics, examine
+from tests.worlds import Scripted
+
+ITEMS = [
+    ("i3", "key", "foundational/digits/last", "foundational", "plain/0", 1, "list : 4 9 .", "last digit ?"),
+    ("i1", "key", "foundational/digits/largest", "foundational", "plain/1", 2, "list : 4 9 2 .", "largest digit ?"),
+    ("i2", "template", "knowledge/meals/of", "knowledge", "take/3", 1, "", "tavi eats plum .  meal of tavi ?"),
+]
+COLUMNS = ("item", "split", "leaf", "branch", "template", "level", "context", "query")
+GOLD = {"i1": "9", "i2": "plum", "i3": "9"}
+REPLIES = {"list : 4 9 . last digit ?": "4", "list : 4 9 2 . largest digit ?": "9", "tavi eats plum . meal of tavi ?": "plum plum"}
+# text -> (log-probability of the gold answer in nats, its tokens)
+SCORES = {"list : 4 9 . last digit ?": (-3.0, 2), "list : 4 9 2 . largest digit ?": (-0.5, 2), "tavi eats plum . meal of tavi ?": (-4.5, 3)}
+
+
+class Student(Scripted):
+    """Answers from REPLIES and scores from SCORES, and keeps what it scored."""
+
+    def __init__(self, scores=SCORES):
+        super().__init__(lambda request: REPLIES[request.messages[0][1]])
+        self.scores, self.scored = scores, []
+
+    def score(self, pairs):
+        self.scored += pairs
+        return [self.scores[messages[0][1]] for messages, _ in pairs]
+
+
+def items(rows=ITEMS):
+    return pl.DataFrame(rows, schema=COLUMNS, orient="row")
+
+
+def gold(answers=GOLD):
+    return pl.DataFrame({"item": list(answers), "answer": list(answers.values())})
+
+
+def verify(text, reply):
+    """right | wrong | unparseable, as the world would say of these three."""
+    wanted = {"list : 4 9 . last digit ?": "9", "list : 4 9 2 . largest digit ?": "9"}
+    return "unparseable" if text not in wanted else "right" if reply == wanted[text] else "wrong"
+
+
+def examined(student=None, **changes):
+    given = {"items": items(), "gold": gold(), **changes}
+    return examine(student or Student(), given["items"], given["gold"], max_tokens=7, verify=verify)
+
+
+def test_an_exam_is_judged_item_by_item_in_the_order_of_the_items():
+    assert examined().rows() == [
+        ("i1", "key", "foundational/digits/largest", "foundational", "plain/1", 2, True, 0.25, 2, "9"),
+        ("i2", "template", "knowledge/meals/of", "knowledge", "take/3", 1, False, 1.5, 3, "plum plum"),
+        ("i3", "key", "foundational/digits/last", "foundational", "plain/0", 1, False, 1.5, 2, "4"),
+    ]
+    assert examined().columns == ["item", "split", "leaf", "branch", "template", "level", "right", "gold_loss", "gold_tokens", "reply"]
+
+
+def test_a_student_is_asked_greedily_in_the_form_it_was_trained_in():
+    student = Student()
+    examined(student)
+    asked = [(r.messages, r.temperature, r.top_p, r.max_tokens) for r in student.asked]
+    assert asked == [
+        ((("user", text),), 0.0, 1.0, 7) for text in ("list : 4 9 2 . largest digit ?", "tavi eats plum . meal of tavi ?", "list : 4 9 . last digit ?")
+    ]
+    assert student.scored == [(messages, answer) for (messages, *_), answer in zip(asked, ("9", "plum", "9"), strict=True)]
+
+
+def test_the_order_of_items_and_gold_does_not_matter():
+    assert examined(items=items(ITEMS[::-1]), gold=gold(dict(reversed(GOLD.items())))).equals(examined())
+
+
+@pytest.mark.parametrize(
+    ("answers", "numbers"), [({"i1": "9", "i2": "plum"}, "(2, 3, 2)"), ({**GOLD, "i4": "9"}, "(3, 3, 4)"), ({"i1": "9", "i2": "plum", "i9": "9"}, "(2, 3, 3)")],
+    ids=["an item without gold", "gold without an item", "another item's gold"],
+)  # fmt: skip
+def test_items_and_gold_must_match_one_to_one(answers, numbers):
+    with pytest.raises(AssertionError) as caught:
+        examined(gold=gold(answers))
+    assert str(caught.value).splitlines()[0] == numbers
+
+
+def test_two_golds_for_one_item_are_refused():
+    with pytest.raises(pl.exceptions.ComputeError, match="1:1"):
+        examined(gold=pl.concat([gold(), gold({"i1": "4"})]))
+
+
+def results(*rows):
+    """(split, leaf, right, gold_loss)"""
+    return pl.DataFrame(rows, schema=("split", "leaf", "right", "gold_loss"), orient="row")
+
+
+RESULTS = results(
+    ("key", "a", True, 1.0), ("key", "a", True, 2.0), ("key", "a", False, 6.0), ("key", "a", True, 3.0),  # 3/4 right, 3.0 nats
+    ("key", "b", False, 8.0), ("key", "b", False, 4.0),  # 0 right, 6.0 nats
+    ("key", "c", True, 0.5),  # 1 right, 0.5 nats
+    ("template", "a", True, 1.0), ("template", "a", False, 1.0), ("template", "b", True, 1.0),  # 1/2 and 1
+    ("difficulty", "a", False, 1.0), ("difficulty", "c", True, 1.0), ("difficulty", "c", False, 1.0), ("difficulty", "c", False, 1.0),  # 0 and 1/3
+)  # fmt: skip
+WEIGHTS = {"a": 0.5, "b": 0.3, "c": 0.2}
+
+
+def test_the_metrics_weigh_every_leaf_alike_and_by_its_natural_share():
+    assert exam_metrics(RESULTS, WEIGHTS, bits=1.25) == {
+        "accuracy_macro": pytest.approx((0.75 + 0 + 1) / 3),
+        "accuracy_natural": pytest.approx(0.5 * 0.75 + 0.3 * 0 + 0.2 * 1),
+        "gold_loss_macro_nats": pytest.approx((3 + 6 + 0.5) / 3),
+        "gold_loss_natural_nats": pytest.approx(0.5 * 3 + 0.3 * 6 + 0.2 * 0.5),
+        "bits_per_byte": 1.25,
+        "accuracy_template": pytest.approx((1 / 2 + 1) / 2),
+        "accuracy_difficulty": pytest.approx((0 + 1 / 3) / 2),
+    }
+
+
+def test_a_split_without_items_is_left_out_and_one_without_a_right_answer_is_zero():
+    numbers = exam_metrics(results(("key", "a", False, 1.0), ("difficulty", "a", False, 1.0)), {"a": 1.0}, bits=0.0)
+    assert {name: value for name, value in numbers.items() if name.startswith("accuracy")} == {
+        "accuracy_macro": 0.0, "accuracy_natural": 0.0, "accuracy_difficulty": 0.0,
+    }  # fmt: skip
+
+
+def test_natural_shares_of_the_leaves_that_were_examined_add_up_to_one():
+    some = results(("key", "a", True, 1.0), ("key", "c", False, 1.0))
+    assert exam_metrics(some, WEIGHTS, bits=0.0)["accuracy_natural"] == pytest.approx(0.5 / 0.7)
+
+
+def test_bits_per_byte_are_all_bits_over_all_bytes_with_one_byte_for_each_end():
+    reference = pl.DataFrame({"context": ["list : 4 9 .", "list : 4 9 2 ."], "query": ["last digit ?", "largest digit ?"], "answer": ["9", "žaba"]})
+    student = Student({"list : 4 9 . last digit ?": (-3 * math.log(2), 2), "list : 4 9 2 . largest digit ?": (-9 * math.log(2), 2)})
+    assert bits_per_byte(student, reference) == pytest.approx((3 + 9) / (1 + 1 + 5 + 1))
+    assert [answer for _, answer in student.scored] == ["9", "žaba"]
