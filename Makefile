@@ -1,0 +1,47 @@
+# make help lists what there is. Everything happens in .venv, which the first target makes from requirements.txt.
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+export PATH := $(abspath $(BIN)):$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test show diff report docs deps bench clean
+
+help:  ## what there is to make
+	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements.txt
+	python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m compileall -q $(VENV)/lib >/dev/null || true
+	touch $@
+
+repro: $(READY)  ## run the whole study (dvc repro)
+	$(BIN)/dvc repro
+
+test: $(READY)  ## the tests, with one tiny real run of the whole graph
+	$(BIN)/ruff check
+	$(BIN)/python -m pytest
+
+show: $(READY)  ## experiments side by side, a readable table
+	$(BIN)/dvc exp show --no-pager --md --drop '.*' --keep 'Experiment|gen.temperature$$|filter.kind$$|plan.rows$$|compare.*accuracy_difference_macro$$'
+
+diff: $(READY)  ## metrics of the working tree against the last commit, sorted
+	$(BIN)/dvc metrics diff --no-path | (read -r head; echo "$$head"; sort)
+
+report: $(READY)  ## the report alone
+	$(BIN)/dvc repro report
+
+docs: $(READY)  ## write the generated parts of the README
+	$(BIN)/python docs/readme.py
+
+deps: $(READY)  ## write the code deps of dvc.yaml from the imports
+	$(BIN)/python tests/closure.py
+
+bench: $(READY)  ## the sampling speed of LOG.md, beside transformers
+	$(BIN)/python tests/bench.py
+
+clean:  ## remove what runs and tests leave (not data, models or the cache of completions)
+	rm -rf runs .pytest_cache .ruff_cache

@@ -1,0 +1,55 @@
+"""The command `espalier`: for looking, and for the few files that are written by hand-run commands. Stages are run by dvc."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from espalier.errors import EspalierError
+from espalier.io import read_text, write_text
+from espalier.params import FILE, parse_params
+
+TREE_SEED = 0
+
+
+class Guarded(click.Group):
+    """Our errors as one line and an exit code instead of a traceback."""
+
+    def invoke(self, context: click.Context) -> object:
+        """Run a command."""
+        try:
+            return super().invoke(context)
+        except EspalierError as error:
+            click.echo(f"espalier: {error}", err=True)
+            sys.exit(error.exit_code)
+
+
+@click.group(cls=Guarded)
+def cli() -> None:
+    """Look at a study; the pipeline itself is run by `dvc repro`."""
+
+
+@cli.command()
+def check() -> None:
+    """Check params.yaml and say what a run would do."""
+    params = parse_params(read_text(FILE))
+    students = len(params.study.recipes) * len(params.study.seeds)
+    rows, tokens = params.plan.rows, params.train.optimizer.tokens
+    click.echo(f"{FILE} is right: {len(params.study.recipes)} recipes of {rows:,} rows, {students} students of {tokens:,} tokens")
+
+
+@cli.command()
+@click.option("--tree", default="data/seeds/taxonomy/builtin", show_default=True, help="Folder to write to.")
+def seeds(tree: str) -> None:
+    """Write the built-in world's seed tree (in git already)."""
+    from espalier.world.demonstrations import seed_tree
+    from espalier.world.tree import tree_files
+
+    files = tree_files(seed_tree(seed=TREE_SEED))
+    for path, text in files.items():
+        write_text(Path(tree) / path, text)
+    click.echo(f"{len(files)} files -> {tree}")
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,35 @@
+"""Examines one student item by item, and measures its bits per byte on reference text."""
+
+from pathlib import Path
+
+from espalier.evaluate import bits_per_byte, exam_metrics, examine
+from espalier.io import read_rows, write_json, write_rows
+from espalier.log import say
+from espalier.stage import stage
+from espalier.stats import weights_by_rank
+from espalier.teachers.hf import HfTeacher
+from espalier.world.grammar import verify
+
+
+@stage("evaluate", items=("recipe", "seed"), reads=("evaluate", "teacher.skew"))
+def main(params, recipe, seed):
+    """Examine a student."""
+    settings, exam = params.evaluate, Path("data/exam")
+    student = HfTeacher(Path("data/train") / recipe / seed / "model", batch=settings.batch_items)
+    results = examine(
+        student,
+        read_rows(exam / "items.parquet"),
+        read_rows(exam / "gold.parquet"),
+        max_tokens=settings.max_tokens,
+        verify=lambda text, reply: verify(text, reply).verdict,
+    )
+    leaves = read_rows("data/taxonomy/leaves.parquet")
+    weights = dict(zip(leaves["leaf"], weights_by_rank(leaves["rank"].to_list(), params.teacher.skew), strict=True))
+    numbers = exam_metrics(results, weights, bits=bits_per_byte(student, read_rows(exam / "reference.parquet")))
+    write_rows(f"data/evaluate/{recipe}/{seed}/items.parquet", results)
+    write_json(f"metrics/evaluate/{recipe}/{seed}.json", {"evaluate": {recipe: {seed: numbers}}})
+    say(f"evaluate: {recipe}, seed {seed}: {numbers['accuracy_macro']:.1%} right, gold loss {numbers['gold_loss_macro_nats']:.3f} nats")
+
+
+if __name__ == "__main__":
+    main()

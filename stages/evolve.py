@@ -1,0 +1,18 @@
+"""The teacher turns problems into harder or other ones; a failed evolution gives the parent back."""
+
+from espalier.generate import evolve_queries
+from espalier.stage import stage
+from espalier.world.grammar import gains
+from stages._generation import READS, Asker, read_step, write_step
+
+
+@stage("evolve", items=("recipe",), reads=("seed", *READS, "recipes.{recipe}.operations"))
+def main(params, recipe):
+    """Run the step evolve of a recipe."""
+    rows = read_step("query", recipe)
+    asker = Asker("evolve", recipe, params)
+    write_step(asker, evolve_queries(rows, asker.prompt, params.recipes[recipe].operations, asker.sampling, asker, gains=gains))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Trains the built-in teacher on the world's seed examples, or pins an outside model so that a changed one reruns generation."""
+
+from pathlib import Path
+
+import polars
+
+from espalier.checkpoints import checkpoint_folder, drop_checkpoints
+from espalier.io import read_json, read_rows, write_json, write_rows
+from espalier.log import say
+from espalier.model import count_parameters, save_model
+from espalier.progress import Progress
+from espalier.prompts import Prompt
+from espalier.seeds import digest
+from espalier.settings import STEPS
+from espalier.stage import stage
+from espalier.teacher import build_teacher, corpus_metrics
+from espalier.teachers.pin import fingerprint, pin_teacher
+from espalier.tokens import save_chat
+from espalier.train import Checkpoints
+
+MODEL, OUT = Path("models/teacher"), Path("data/teacher")
+
+
+@stage("teacher", reads=("seed", "teacher", "recipes"))
+def main(params):
+    """Make the teacher that all recipes ask."""
+    settings = params.teacher
+    if settings.path != "built-in":
+        pinned = pin_teacher(settings.path)
+        write_json(MODEL / "pin.json", pinned)
+        write_rows(OUT / "curve.parquet", polars.DataFrame(schema={"tokens": polars.Int64, "loss_nats": polars.Float64}))
+        write_json("metrics/teacher.json", {"teacher": {"bytes": pinned["bytes"]}})
+        say(f"teacher: {settings.path} is pinned with fingerprint {pinned['fingerprint']} -> {MODEL}")
+        return
+    built = _train(params)
+    save_model(built.model, MODEL)
+    save_chat(built.chat, MODEL, context_tokens=settings.model.context_tokens)
+    write_rows(OUT / "curve.parquet", polars.DataFrame([{"tokens": step.tokens, "loss_nats": step.loss_nats} for step in built.curve]))
+    numbers = {"parameters": count_parameters(built.model), "loss_nats": sum(s.loss_nats for s in built.curve[-50:]) / len(built.curve[-50:])}
+    write_json("metrics/teacher.json", {"teacher": numbers | corpus_metrics(built)})
+    say(f"teacher: {numbers['parameters']:,} parameters, last loss {numbers['loss_nats']:.3f} nats, fingerprint {fingerprint(MODEL)} -> {MODEL}")
+
+
+def _train(params):
+    leaves = read_rows("data/taxonomy/leaves.parquet")
+    items, seeds = read_rows("data/exam/items.parquet"), read_rows("data/exam/reference.parquet")
+    prompts = {name: Prompt.from_json(value) for name, value in read_json("data/taxonomy/prompts.json").items()}
+    recipes = [[prompts[recipe.steps[step]] for step in STEPS if step in recipe.steps] for recipe in params.recipes.values()]
+    held_out = frozenset(items["problem_key"]) | frozenset(seeds["problem_key"])
+    run = checkpoint_folder("teacher", digest(params.seed, params.teacher, recipes, sorted(held_out)))
+    said = Progress("teacher: steps", 0)
+
+    def progress(step, steps):
+        said(step.step, f"loss {step.loss_nats:.3f} nats", total=steps)
+
+    ranks = dict(leaves.select("verifier", "rank").iter_rows())
+    built = build_teacher(recipes, ranks, held_out, params.teacher, seed=params.seed, checkpoints=Checkpoints(run, 500), progress=progress)
+    drop_checkpoints(run)
+    return built
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Trains one student: a recipe's tokens, one seed. A killed run goes on from its last checkpoint."""
+
+from pathlib import Path
+
+import numpy
+import polars
+
+from espalier.checkpoints import checkpoint_folder, drop_checkpoints
+from espalier.io import read_bytes, write_json, write_rows
+from espalier.log import say
+from espalier.model import SIZES, build_model, count_parameters, save_model
+from espalier.progress import Progress
+from espalier.seeds import digest, number
+from espalier.stage import stage
+from espalier.tokens import Packed, load_chat, save_chat
+from espalier.train import Checkpoints, train_metrics, train_model
+
+
+@stage("train", items=("recipe", "seed"), reads=("train",))
+def main(params, recipe, seed):
+    """Train a student from scratch."""
+    settings, source, out = params.train, Path("data/tokens") / recipe, Path("data/train") / recipe / seed
+    chat, shape = load_chat(source), SIZES[settings.size]
+    data = Packed(*(numpy.load(source / f"{name}.npy", mmap_mode="r") for name in ("tokens", "documents", "targets")))
+    run = checkpoint_folder("train", recipe, seed, digest(settings, read_bytes(source / "tokens.npy").hex()))
+    model = build_model(shape, vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=number("train", seed) % 2**32, size=settings.size)
+    size, all_tokens = data.tokens_NT.size, settings.optimizer.tokens
+    say(f"train: {count_parameters(model):,} parameters on {size:,} packed tokens of {recipe}, seed {seed}, {all_tokens:,} tokens in all")
+    said = Progress(f"train@{recipe}-{seed}: steps", 0)
+    curve = train_model(
+        model,
+        data,
+        settings.optimizer,
+        seed=int(seed),
+        precision=settings.precision,
+        checkpoints=Checkpoints(run, settings.checkpoint_steps),
+        progress=lambda step, steps: said(step.step, f"loss {step.loss_nats:.3f} nats, {step.tokens:,} tokens", total=steps),
+    )
+    save_model(model, out / "model")
+    save_chat(chat, out / "model", context_tokens=shape.context_tokens)
+    write_rows(out / "curve.parquet", polars.DataFrame([{"tokens": step.tokens, "loss_nats": step.loss_nats} for step in curve]))
+    numbers = train_metrics(curve, epoch_tokens=size) | {"parameters": count_parameters(model)}
+    write_json(f"metrics/train/{recipe}/{seed}.json", {"train": {recipe: {seed: numbers}}})
+    drop_checkpoints(run)
+    say(f"train: last loss {numbers['loss_nats']:.3f} nats after {numbers['tokens']:,} tokens ({numbers['epochs']:.1f} epochs) -> {out}")
+
+
+if __name__ == "__main__":
+    main()
