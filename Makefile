@@ -6,7 +6,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test show diff report docs deps bench clean
+.PHONY: help repro test show diff report docs deps bench difficulty clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ deps: $(READY)  ## write the code deps of dvc.yaml from the imports
 
 bench: $(READY)  ## the sampling speed of LOG.md, beside transformers
 	$(BIN)/python tests/bench.py
+
+difficulty: $(READY)  ## how hard each leaf is for the teacher and for a student, the table of LOG.md
+	$(BIN)/python tests/difficulty.py
 
 clean:  ## remove what runs and tests leave (not data, models or the cache of completions)
 	rm -rf runs .pytest_cache .ruff_cache

@@ -16,7 +16,7 @@ from espalier.world.demonstrations import SIZES, demonstrate, vocabulary
 from espalier.world.grammar import HELD_OUT_WORDING, LEAF_OF, Verdict, deepen, gains, make, parse, siblings, verify, widen
 from espalier.world.leaves import STYLES
 from espalier.world.lexicon import CLASS_OF, KINDS, NOUNS
-from espalier.world.materials import HELD_OUT_LEVEL, LEVELS, OPENINGS
+from espalier.world.materials import FACTS, HELD_OUT_LEVEL, LEVELS, OPENINGS, RELATIONS
 from tests.closure import ROOT
 
 ALL_LEVELS = (*LEVELS, HELD_OUT_LEVEL)
@@ -49,9 +49,9 @@ def spaced(value):
 
 
 LISTS = {
-    "foundational_skills/digits/first": lambda s, ask: s[0],
     "foundational_skills/digits/second": lambda s, ask: s[1],
-    "foundational_skills/digits/last": lambda s, ask: s[len(s) - 1],
+    "foundational_skills/digits/third": lambda s, ask: s[2],
+    "foundational_skills/digits/tail": lambda s, ask: f"{s[len(s) - 2]} {s[len(s) - 1]}",
     "foundational_skills/digits/largest": lambda s, ask: str(sorted(map(int, s)).pop()),
     "foundational_skills/digits/smallest": lambda s, ask: str(sorted(map(int, s))[0]),
     "foundational_skills/digits/after": lambda s, ask: f"{word_after(ask, 'after')} then {word_after(s, word_after(ask, 'after'))}",
@@ -75,10 +75,10 @@ LISTS = {
     "compositional_skills/digits/lower": lambda s, ask: " ".join(digit for digit in s if any(other > digit for other in s)),
     "compositional_skills/digits/descend": lambda s, ask: " ".join(digit for value in "9876543210" for digit in s if digit == value),
     "compositional_skills/digits/raise": lambda s, ask: " ".join("1234567890"[int(digit)] for digit in s),
-    "compositional_skills/digits/double": lambda s, ask: spaced(int(s[0]) + int(s[0])),
-    "compositional_skills/words/join": lambda s, ask: re.sub(" ", " and ", " ".join(s)),
+    "compositional_skills/digits/double": lambda s, ask: spaced(sum([sorted(map(int, s)).pop()] * 2)),
+    "compositional_skills/words/label": lambda s, ask: f"{s[len(s) - 1]} {kind_of(s[len(s) - 1])}",
     "compositional_skills/words/twice": lambda s, ask: f"{s[0]} {s[0]}",
-    "compositional_skills/words/without": lambda s, ask: " ".join(word for word in s if word != word_after(ask, "without")),
+    "compositional_skills/words/category": lambda s, ask: kind_of(s[0]),
     "compositional_skills/words/append": lambda s, ask: f"{s[len(s) - 1]} {word_after(ask, 'then')}",
     "compositional_skills/words/ends": lambda s, ask: f"{s[0]} {s[len(s) - 1]}",
     "compositional_skills/words/many": lambda s, ask: str(len([word for word in s if kind_of(word) == word_after(ask, "of")])),
@@ -100,8 +100,7 @@ def solved_facts(leaf, text):
     known = {fact.split()[0]: fact.split()[2] for fact in facts}
     verb, task = leaf.split("/")[1:]
     if task == "what":
-        name = word_after(ask.split(), "of")
-        return f"{name} {verb} {known[name]}"
+        return known[word_after(ask.split(), "of")]
     if task == "who":
         return {value: name for name, value in known.items()}[word_after(ask.split(), verb)]
     name, value = re.search(rf"(\w+) (?:{VERBS}) (\w+)", ask).groups()
@@ -109,20 +108,27 @@ def solved_facts(leaf, text):
 
 
 def solved_story(leaf, text):
-    (first, thing), *rest = re.findall(r"has (\d) (\w+)|(?:gets|loses) (?:\d)", text)
+    (first, _), *rest = re.findall(r"has (\d) (\w+)|(?:gets|loses) (?:\d)", text)
     steps = re.findall(r"(gets|loses) (\d)", text)
     assert len(rest) == len(steps)
     if leaf.endswith("change"):
         return " and ".join(f"{verb} {n}" for verb, n in steps)
+    if leaf.endswith("gains"):
+        return str([verb for verb, _ in steps].count("gets"))
     balance = int(first)
     for verb, n in steps:
         balance += int(n) if verb == "gets" else -int(n)
-    return f"{balance if leaf.endswith('left') else first} {thing}"
+    return {True: "more", False: "same"}[balance > int(first)] if balance >= int(first) else "fewer"
 
 
 def test_there_are_54_leaves_18_a_branch_and_each_has_a_task_of_its_own():
     assert Counter(leaf.branch for leaf in LEAF_OF.values()) == {"knowledge": 18, "foundational_skills": 18, "compositional_skills": 18}
     assert len({leaf.task for leaf in LEAF_OF.values()}) == len({leaf.asks for leaf in LEAF_OF.values()}) == 54
+
+
+def test_every_value_of_a_relation_is_true_of_four_people():
+    for relation, known in FACTS.items():
+        assert Counter(known.values()) == dict.fromkeys(KINDS[RELATIONS[relation]], 4)
 
 
 @pytest.mark.parametrize("leaf", LEAF_OF)
@@ -170,16 +176,20 @@ def test_the_right_answer_verifies_and_an_altered_one_does_not(leaf):
         ("list : 4 9 2 . drop the largest digit .", "4 2"),
         ("list : 9 4 9 . drop the largest digit .", "4"),
         ("list : 8 9 0 . add one to each digit .", "9 0 1"),
-        ("list : 7 1 2 . double of the first digit ?", "1 4"),
-        ("list : cat red plum . join the words by and .", "cat and red and plum"),
+        ("list : 1 7 2 . double of the largest digit ?", "1 4"),
+        ("list : 1 7 2 . last two digits ?", "7 2"),
+        ("list : cat red plum . give the last word and its kind .", "plum food"),
+        ("list : cat red plum . what is the kind of the first word ?", "animal"),
         ("list : cat dog plum . number of animal words ?", "2"),
         ("list : cat dog plum . number of tool words ?", "0"),
-        ("talan eats plum . dolan eats rice . what is the meal of dolan ?", "dolan eats rice"),
-        ("talan eats plum . dolan eats rice . who eats plum ?", "talan"),
-        ("talan eats plum . dolan eats rice . say if talan eats rice .", "no plum"),
-        ("talan eats plum . dolan eats rice . do you know if dolan eats rice ?", "yes"),
-        ("talan has 4 plum . talan gets 3 plum . talan loses 2 plum . plum left with talan ?", "5 plum"),
-        ("talan has 4 plum . talan gets 3 plum . what is the plum at first with talan ?", "4 plum"),
+        ("tavi eats plum . kavi eats rice . what is the meal of kavi ?", "rice"),
+        ("tavi eats plum . kavi eats rice . who eats plum ?", "tavi"),
+        ("tavi eats plum . kavi eats rice . say if tavi eats rice .", "no plum"),
+        ("tavi eats plum . kavi eats rice . do you know if kavi eats rice ?", "yes"),
+        ("talan has 4 plum . talan gets 3 plum . talan loses 2 plum . plum of talan more or fewer ?", "more"),
+        ("talan has 4 plum . talan gets 1 plum . talan loses 2 plum . plum of talan more or fewer ?", "fewer"),
+        ("talan has 4 plum . talan gets 2 plum . talan loses 2 plum . plum of talan more or fewer ?", "same"),
+        ("talan has 4 plum . talan gets 3 plum . talan loses 2 plum . what is the number of gains for talan ?", "1"),
         ("talan has 4 plum . talan gets 3 plum . talan loses 2 plum . changes for talan ?", "gets 3 and loses 2"),
     ],
 )
@@ -226,36 +236,36 @@ HOSTILE = {
     "nothing left without the largest": "list : 4 4 4 . drop the largest digit .",
     "a kind of a word that is not there": "list : cat red plum . kind of dog ?",
     "a kind that is not there": "list : cat red plum . first tool word ?",
-    "words without one that is not there": "list : cat red plum . words without dog ?",
-    "one fact": "talan eats plum . who eats plum ?",
-    "a name that is not in the document": "talan eats plum . dolan eats rice . meal of kavi ?",
-    "a claim about a name that is not there": "talan eats plum . dolan eats rice . if kavi eats rice ?",
-    "a value that is not in the document": "talan eats plum . dolan eats rice . who eats corn ?",
-    "a value of two people": "talan eats plum . dolan eats plum . who eats plum ?",
-    "two facts about one person": "talan eats plum . talan eats rice . who eats plum ?",
-    "a value of another kind": "talan eats cow . dolan eats rice . who eats rice ?",
-    "two relations": "talan eats plum . dolan keeps cow . who eats plum ?",
-    "two relations and one kind of value": "talan eats plum . dolan keeps rice . who eats plum ?",
-    "an ask with another verb": "talan eats plum . dolan eats rice . who keeps plum ?",
-    "an ask for another role": "talan eats plum . dolan eats rice . pet of talan ?",
-    "a noun in the place of a name": "cow eats plum . dolan eats rice . who eats rice ?",
-    "less than nothing left": "talan has 2 plum . talan loses 3 plum . plum left with talan ?",
-    "more than nine left": "talan has 8 plum . talan gets 3 plum . plum left with talan ?",
-    "another person in the story": "talan has 4 plum . dolan gets 3 plum . plum left with talan ?",
-    "another thing in the story": "talan has 4 plum . talan gets 3 rice . plum left with talan ?",
-    "an ask about another person": "talan has 4 plum . talan gets 3 plum . plum left with dolan ?",
-    "an ask about another thing": "talan has 4 plum . talan gets 3 plum . rice left with talan ?",
-    "a story without changes": "talan has 4 plum . plum left with talan ?",
-    "a story that does not begin with has": "talan gets 4 plum . talan gets 3 plum . plum left with talan ?",
-    "has in the middle of a story": "talan has 4 plum . talan has 3 plum . plum left with talan ?",
-    "facts that go on as a story": "talan eats plum . talan gets 3 plum . who eats plum ?",
+    "one fact": "tavi eats plum . who eats plum ?",
+    "a name that is not in the document": "tavi eats plum . kavi eats rice . meal of dolan ?",
+    "a claim about a name that is not there": "tavi eats plum . kavi eats rice . if dolan eats rice ?",
+    "a value that is not in the document": "tavi eats plum . kavi eats rice . who eats corn ?",
+    "a value of two people": "tavi eats plum . doro eats plum . who eats plum ?",
+    "two facts about one person": "tavi eats plum . tavi eats rice . who eats plum ?",
+    "a value of another kind": "tavi eats cow . kavi eats rice . who eats rice ?",
+    "a fact that is not so": "tavi eats rice . kavi eats rice . meal of tavi ?",
+    "two relations": "tavi eats plum . balan keeps cow . who eats plum ?",
+    "two relations and one kind of value": "tavi eats plum . kavi keeps rice . who eats plum ?",
+    "an ask with another verb": "tavi eats plum . kavi eats rice . who keeps plum ?",
+    "an ask for another role": "tavi eats plum . kavi eats rice . pet of tavi ?",
+    "a noun in the place of a name": "cow eats plum . kavi eats rice . who eats rice ?",
+    "less than nothing left": "talan has 2 plum . talan loses 3 plum . plum of talan more or fewer ?",
+    "more than nine left": "talan has 8 plum . talan gets 3 plum . plum of talan more or fewer ?",
+    "another person in the story": "talan has 4 plum . dolan gets 3 plum . plum of talan more or fewer ?",
+    "another thing in the story": "talan has 4 plum . talan gets 3 rice . plum of talan more or fewer ?",
+    "an ask about another person": "talan has 4 plum . talan gets 3 plum . plum of dolan more or fewer ?",
+    "an ask about another thing": "talan has 4 plum . talan gets 3 plum . rice of talan more or fewer ?",
+    "a story without changes": "talan has 4 plum . plum of talan more or fewer ?",
+    "a story that does not begin with has": "talan gets 4 plum . talan gets 3 plum . plum of talan more or fewer ?",
+    "has in the middle of a story": "talan has 4 plum . talan has 3 plum . plum of talan more or fewer ?",
+    "facts that go on as a story": "tavi eats plum . tavi gets 3 plum . who eats plum ?",
     "ten thousand words": "plum " * 10_000,
-    "ten thousand sentences": "talan eats plum . " * 10_000,
+    "ten thousand sentences": "tavi eats plum . " * 10_000,
     "a letter that stands for a class of digits": "list : 4 9 2 . what is the digit after d ?",
     "a letter that stands for a class of words": "list : cat red plum . what is the kind of w ?",
-    "a letter that stands for a class of names": "talan eats plum . dolan eats rice . what is the meal of n ?",
+    "a letter that stands for a class of names": "tavi eats plum . kavi eats rice . what is the meal of n ?",
     "a letter that stands for a class of kinds": "list : cat red plum . what is the number of k words ?",
-    "one letter for a class beside a word": "talan eats plum . dolan eats rice . if talan eats w ?",
+    "one letter for a class beside a word": "tavi eats plum . kavi eats rice . if tavi eats w ?",
 }  # fmt: skip
 
 
@@ -333,10 +343,10 @@ def test_widen_asks_a_sibling_about_the_same_material(leaf):
 
 def test_widen_reaches_every_sibling_about_evenly():
     random = np.random.default_rng(7)
-    problem = parse("talan has 4 plum . talan gets 3 plum . plum left with talan ?")
+    problem = parse("talan has 4 plum . talan gets 3 plum . plum of talan more or fewer ?")
     counts = Counter(widen(problem, random).leaf.name for _ in range(400))
     assert {leaf.name for leaf in siblings(problem.leaf)} == set(counts)
-    assert set(counts) == {"compositional_skills/story/start", "compositional_skills/story/change"}
+    assert set(counts) == {"compositional_skills/story/gains", "compositional_skills/story/change"}
     assert min(counts.values()) > 200 - 4 * 10  # four standard deviations of 400 even draws
 
 

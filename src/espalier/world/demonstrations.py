@@ -65,7 +65,8 @@ def vocabulary() -> list[str]:
         for level in LEVELS
         for problem in (make(leaf, level, random, wording=wording) for _ in range(3))
     ]
-    return sorted({word for text in texts for word in text.split()} | set(CLASS_OF) | set(NUMBER_WORDS) | {"yes", "no", "even", "odd", "gets", "loses", "and"})
+    rare = {"yes", "no", "even", "odd", "gets", "loses", "and", "same"}  # words of answers that three draws a leaf may miss
+    return sorted({word for text in texts for word in text.split()} | set(CLASS_OF) | set(NUMBER_WORDS) | rare)
 
 
 def seed_tree(*, seed: int) -> list[SeedLeaf]:

@@ -71,14 +71,17 @@ def _pick_name(material: Material, random: np.random.Generator) -> Argument:
 
 
 def _pick_claim(material: Material, random: np.random.Generator) -> Argument:
-    """A name and a value: half of the claims are true."""
-    name, value = _pick_name(material, random)[0], _pick(material, random)[0]
-    return (name, {item[0]: item[2] for item in material.items}[name] if random.random() < 0.4 else value)
+    """A name and any value of the document: a claim that is true once in as many times as there are facts."""
+    return (_pick_name(material, random)[0], _pick(material, random)[0])
 
 
-def _pick_owner(material: Material, random: np.random.Generator) -> Argument:
+def _pick_owner(material: Material, random: np.random.Generator | None = None) -> Argument:
     """The thing and the person of a story."""
     return (material.items[0][3], material.items[0][0])
+
+
+def _pick_person(material: Material, random: np.random.Generator | None = None) -> Argument:
+    return (material.items[0][0],)
 
 
 def _said(items: tuple[str, ...] | list[str]) -> str | None:
@@ -125,9 +128,16 @@ def _previous(material: Material) -> str | None:
     return _said(list(lower.lstrip("0")))
 
 
-def _tell(material: Material, argument: Argument, digit: str) -> str | None:
-    """`4 plum`, if the question names the thing and the person of the story."""
-    return f"{digit} {argument[0]}" if argument == _pick_owner(material, None) else None
+def _trend(material: Material, argument: Argument) -> str | None:
+    """What became of the things, if the question names the thing and the person of the story."""
+    if argument != _pick_owner(material):
+        return None
+    gain = balance(material.items) - int(material.items[0][2])
+    return "more" if gain > 0 else "fewer" if gain < 0 else "same"
+
+
+def _count_gains(material: Material, argument: Argument) -> str | None:
+    return str(sum(verb == "gets" for _, verb, _, _ in material.items)) if argument == _pick_person(material) else None
 
 
 def _the(noun: str, verb: str = "is") -> Asks:
@@ -147,8 +157,7 @@ def _fact_leaves(relation: str, role: str) -> tuple[Leaf, ...]:
         return next((value for owner, _, value in material.items if owner == name), None)
 
     def what(material: Material, argument: Argument) -> str | None:
-        value = known(material, argument[0])
-        return None if value is None else f"{argument[0]} {relation} {value}"
+        return known(material, argument[0])
 
     def who(material: Material, argument: Argument) -> str | None:
         names = [name for name, _, value in material.items if value == argument[0]]
@@ -176,9 +185,9 @@ def _leaf(name: str, asks: Asks, solve: Solver, arguments: Drawer = _nothing, ta
 
 
 FOUNDATIONAL = (
-    _leaf("foundational_skills/digits/first", _the("first digit"), lambda m, a: m.items[0]),
     _leaf("foundational_skills/digits/second", _the("second digit"), lambda m, a: m.items[1]),
-    _leaf("foundational_skills/digits/last", _the("last digit"), lambda m, a: m.items[-1]),
+    _leaf("foundational_skills/digits/third", _the("third digit"), lambda m, a: m.items[2]),
+    _leaf("foundational_skills/digits/tail", _the("last two digits", "are"), lambda m, a: _said(m.items[-2:])),
     _leaf("foundational_skills/digits/largest", _the("largest digit"), lambda m, a: max(m.items)),
     _leaf("foundational_skills/digits/smallest", _the("smallest digit"), lambda m, a: min(m.items)),
     _leaf("foundational_skills/digits/after", _the("digit after {0}"), _following, _pick_inner, "digit after"),
@@ -211,20 +220,19 @@ COMPOSITIONAL = (
     _leaf("compositional_skills/digits/descend", _the("digits sorted and reversed", "are"), lambda m, a: _said(sorted(m.items, reverse=True))),
     _leaf("compositional_skills/digits/raise", ("what is each digit plus one ?", "add one to each digit .", "each digit plus one ?",
           "give each digit plus one ."), lambda m, a: _said([DIGITS[(int(item) + 1) % 10] for item in m.items])),
-    _leaf("compositional_skills/digits/double", _the("double of the first digit"), lambda m, a: _said(list(str(2 * int(m.items[0]))))),
-    _leaf("compositional_skills/words/join", ("what are the words joined by and ?", "join the words by and .", "words joined by and ?",
-          "give the words joined by and ."), lambda m, a: " and ".join(m.items)),
+    _leaf("compositional_skills/digits/double", _the("double of the largest digit"), lambda m, a: _said(list(str(2 * int(max(m.items)))))),
+    _leaf("compositional_skills/words/label", _the("last word and its kind", "are"), lambda m, a: f"{m.items[-1]} {KIND_OF[m.items[-1]]}"),
     _leaf("compositional_skills/words/twice", _the("first word said twice"), lambda m, a: f"{m.items[0]} {m.items[0]}"),
-    _leaf("compositional_skills/words/without", _the("words without {0}", "are"), lambda m, a: _without(m, a[0]), _pick, "words without one"),
+    _leaf("compositional_skills/words/category", _the("kind of the first word"), lambda m, a: KIND_OF[m.items[0]]),
     _leaf("compositional_skills/words/append", _the("last word and then {0}"), lambda m, a: f"{m.items[-1]} {a[0]}", _pick_new,
           "last word and a new one"),
     _leaf("compositional_skills/words/ends", _the("first and the last word", "are"), lambda m, a: f"{m.items[0]} {m.items[-1]}"),
     _leaf("compositional_skills/words/many", _the("number of {0} words"), lambda m, a: str(len(_of_kind(m, a))), _pick_kind,
           "number of words of a kind"),
-    _leaf("compositional_skills/story/left", _the("{0} left with {1}"), lambda m, a: _tell(m, a, str(balance(m.items))), _pick_owner, "what is left"),
-    _leaf("compositional_skills/story/start", _the("{0} at first with {1}"), lambda m, a: _tell(m, a, m.items[0][2]), _pick_owner,
-          "what was there at first"),
-    _leaf("compositional_skills/story/change", _the("changes for {0}", "are"), _changes, lambda m, r: (m.items[0][0],), "gains and losses"),
+    _leaf("compositional_skills/story/trend", ("are the {0} of {1} more or fewer ?", "tell if the {0} of {1} are more or fewer .",
+          "{0} of {1} more or fewer ?", "say if the {0} of {1} are more or fewer ."), _trend, _pick_owner, "more or fewer"),
+    _leaf("compositional_skills/story/gains", _the("number of gains for {0}"), _count_gains, _pick_person, "number of gains"),
+    _leaf("compositional_skills/story/change", _the("changes for {0}", "are"), _changes, _pick_person, "gains and losses"),
 )  # fmt: skip
 
 LEAVES = tuple(leaf for relation, role in ROLES.items() for leaf in _fact_leaves(relation, role)) + FOUNDATIONAL + COMPOSITIONAL

@@ -1,7 +1,7 @@
 """The words of the built-in world, by class. Every word is one token and every digit is one token.
 
 A word belongs to one class only, so a text can be read back by the classes of its words. The made-up names come from
-syllables: what a document says about them can be known from the document alone.
+syllables, so that what is true of them stands in the world's own fact table (materials.py) and nowhere else.
 """
 
 ANIMALS = tuple("ant bear cat cow dog fox hen lion owl pig".split())

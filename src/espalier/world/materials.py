@@ -5,17 +5,21 @@
 | digits | list : 4 9 2 .                                     | 3 / 4 / 5 / 6 items     |
 | words  | list : cat red plum .                              | 3 / 4 / 5 / 6 items     |
 | number | number : 4 7 .                                     | 2 / 3 / 4 / 5 digits    |
-| facts  | tavi eats plum . dolan eats rice .                 | 2 / 3 / 4 / 5 facts     |
+| facts  | tavi eats plum . dolan eats fig .                  | 2 / 3 / 4 / 5 facts     |
 | story  | tavi has 4 plum . tavi gets 3 plum .               | 1 / 2 / 3 / 4 changes   |
 
 Level 4 is never taught: it is the exam's split `difficulty`. Items may repeat; a question that repeats make ambiguous has no answer (leaves.py).
 A material is a tuple of items: digits and words as they are written, facts as (name, verb, value), a story as (name, verb, digit, thing).
+
+Facts come from one fixed table (FACTS): they are what there is to know. A document that contradicts it is no text of this world, so a teacher that
+makes facts up is caught. (Facts drawn anew for each document had to be looked up in it, which models of this size never learnt: LOG.md.)
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from espalier.seeds import rng
 from espalier.world.lexicon import CLASS_OF, DIGITS, KINDS, NAMES, NOUNS
 
 LEVELS = (1, 2, 3)
@@ -30,6 +34,20 @@ RELATIONS = {"eats": "food", "keeps": "animal", "likes": "colour", "uses": "tool
 ROLES = {"eats": "meal", "keeps": "pet", "likes": "shade", "uses": "gear", "visits": "town", "asks": "helper"}
 CHANGES = ("gets", "loses")
 SHORTEST = {"digits": 3, "words": 3, "number": 2, "facts": 2, "story": 2}
+
+
+
+def _fact_table() -> dict[str, dict[str, str]]:
+    """relation -> name -> value; every value of a relation belongs to equally many names."""
+    orders = {relation: rng(0, "facts", relation).permutation(len(NAMES)) for relation in RELATIONS}
+    values = {relation: KINDS[kind] for relation, kind in RELATIONS.items()}
+    return {
+        relation: {name: values[relation][place % len(values[relation])] for name, place in zip(NAMES, order, strict=True)}
+        for relation, order in orders.items()
+    }
+
+
+FACTS = _fact_table()
 
 Items = tuple  # of str, or of tuples of str for facts and stories
 
@@ -63,8 +81,7 @@ def draw(kind: str, level: int, random: np.random.Generator, *, relation: str = 
         head = str(random.integers(1, 10))
         return Material(kind, (head, *(str(digit) for digit in random.integers(0, 10, size - 1))))
     if kind == "facts":
-        names, values = _choose(NAMES, size, random), _choose(KINDS[RELATIONS[relation]], size, random)
-        return Material(kind, tuple((name, relation, value) for name, value in zip(names, values, strict=True)))
+        return Material(kind, _draw_facts(relation, size, random))
     return _draw_story(size, random)
 
 
@@ -115,6 +132,14 @@ def _choose(pool: tuple[str, ...], size: int, random: np.random.Generator) -> tu
     return tuple(pool[i] for i in random.permutation(len(pool))[:size])
 
 
+def _draw_facts(relation: str, size: int, random: np.random.Generator) -> Items:
+    """Facts about `size` people, no two with the same value."""
+    names: dict[str, str] = {}  # value -> name
+    for name in _choose(NAMES, len(NAMES), random):
+        names.setdefault(FACTS[relation][name], name)
+    return tuple((name, relation, value) for value, name in list(names.items())[:size])
+
+
 def _draw_story(size: int, random: np.random.Generator) -> Material:
     name, thing = str(random.choice(NAMES)), str(random.choice(KINDS["food"]))
     items: Items = ((name, "has", str(random.integers(2, 10)), thing),)
@@ -152,7 +177,7 @@ def _read_facts(sentences: list[list[str]]) -> Material | None:
     if relation not in RELATIONS or len(sentences) < SHORTEST["facts"]:
         return None
     fits = all(
-        len(s) == 3 and CLASS_OF.get(s[0]) == "n" and s[1] == relation and s[2] in KINDS[RELATIONS[relation]] for s in sentences
+        len(s) == 3 and s[1] == relation and FACTS[relation].get(s[0]) == s[2] for s in sentences
     )
     differ = len({s[0] for s in sentences}) == len(sentences)  # one fact a person
     return Material("facts", tuple(tuple(s) for s in sentences)) if fits and differ else None
