@@ -1,10 +1,11 @@
-"""Writes the generated parts of README.md from dvc.yaml and metrics/: `make docs`. With --check it only says whether they are stale.
+"""Writes the generated parts of README.md from dvc.yaml and metrics/, and its figure from the report of the last run: `make docs`.
 
-A part stands between `<!-- name -->` and `<!-- /name -->`.
+With --check it only says whether the text is stale. A part stands between `<!-- name -->` and `<!-- /name -->`.
 """
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -80,3 +81,5 @@ if __name__ == "__main__":
     if "--check" in sys.argv:
         sys.exit(0 if old == new else "README.md is stale; run `make docs`")
     file.write_text(new)
+    if (figure := ROOT / "data/report/result.svg").is_file():
+        shutil.copy(figure, ROOT / "docs/result.svg")

@@ -1,6 +1,7 @@
 """The house keeps its promises: floors, no import cycle, sizes, and a dvc.yaml that says what the stages really read."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -131,6 +132,13 @@ def test_the_readme_says_what_the_metrics_and_the_pipeline_say():
 
     text = (ROOT / "README.md").read_text()
     assert render(text) == text, "run `make docs`"
+
+
+def test_the_figure_of_the_readme_shows_the_differences_of_the_metrics():
+    arms = json.loads((ROOT / "metrics/compare.json").read_text())["compare"]
+    differences = [numbers[name] for numbers in arms.values() for name in ("accuracy_difference_macro", "accuracy_difference_natural") if name in numbers]
+    shown = re.findall(r">([+−]?\d+\.\d)<", (ROOT / "docs/result.svg").read_text())
+    assert sorted(shown) == sorted(f"{100 * difference:+.1f}".replace("-", "−") for difference in differences), "run `make docs`"
 
 
 def test_no_file_in_git_names_a_folder_of_somebodys_machine():

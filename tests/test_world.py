@@ -64,7 +64,7 @@ LISTS = {
     "foundational_skills/number/round": lambda s, ask: spaced(int("".join(s)) // 10 * 10),
     "foundational_skills/number/spell": lambda s, ask: " ".join(NUMBERS[int(digit)] for digit in s),
     "foundational_skills/words/last": lambda s, ask: s[len(s) - 1],
-    "foundational_skills/words/after": lambda s, ask: f"{word_after(ask, 'after')} then {word_after(s, word_after(ask, 'after'))}",
+    "foundational_skills/words/second": lambda s, ask: s[1],
     "foundational_skills/words/kind": lambda s, ask: f"{word_after(ask, 'of')} is {kind_of(word_after(ask, 'of'))}",
     "foundational_skills/words/find": lambda s, ask: next(word for word in s if kind_of(word) == word_after(ask, "first")),
     "compositional_skills/digits/ends": lambda s, ask: f"{s[0]} {s[len(s) - 1]}",

@@ -201,7 +201,7 @@ FOUNDATIONAL = (
     _leaf("foundational_skills/number/round", _the("number rounded down to tens"), lambda m, a: _said((*m.items[:-1], "0"))),
     _leaf("foundational_skills/number/spell", _the("number in words"), lambda m, a: _said([NUMBER_WORDS[int(i)] for i in m.items])),
     _leaf("foundational_skills/words/last", _the("last word"), lambda m, a: m.items[-1]),
-    _leaf("foundational_skills/words/after", _the("word after {0}"), _following, _pick_inner, "word after"),
+    _leaf("foundational_skills/words/second", _the("second word"), lambda m, a: m.items[1]),
     _leaf("foundational_skills/words/kind", _the("kind of {0}"), lambda m, a: f"{a[0]} is {KIND_OF[a[0]]}" if a[0] in m.items else None,
           _pick, "kind of a word"),
     _leaf("foundational_skills/words/find", _the("first {0} word"), lambda m, a: next(iter(_of_kind(m, a)), None), _pick_kind, "word of a kind"),
