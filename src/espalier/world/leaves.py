@@ -96,7 +96,7 @@ def _beside(material: Material, argument: Argument, step: int) -> str | None:
 
 
 def _following(material: Material, argument: Argument) -> str | None:
-    """`gold then honey`."""
+    """`9 then 2`."""
     item = _beside(material, argument, 1)
     return None if item is None else f"{argument[0]} then {item}"
 
