@@ -172,11 +172,11 @@ def test_the_same_study_gives_the_same_bytes():
         ),
         (
             {"lab": ("within noise", "within noise")},
-            "No recipe is shown to train a better student than direct: every difference is within noise.",
+            "No recipe is shown to train a better student than direct by accuracy: every difference is within noise.",
         ),
         (
             {"lab": ("one seed", "one seed")},
-            "No recipe is shown to train a better student than direct. Nothing is claimed of lab: one seed does not show the noise of training.",
+            "No recipe is shown to train a better student than direct by accuracy. Nothing is claimed of lab: one seed does not show the noise of training.",
         ),
         ({}, "The arms have not been compared yet."),
     ],
@@ -185,6 +185,17 @@ def test_the_headline_says_what_the_verdicts_say_and_no_more(pairs, words):
     study = verdicts(**pairs)
     assert headline(study) == words
     assert escape(words) in render_report(study)
+
+
+def test_the_headline_adds_what_the_loss_shows():
+    losses = [result("lab", one, "better", outcome="gold_loss", difference=-0.3) for one in ("macro", "natural")]
+    losses += [result("multistage", one, word, outcome="gold_loss") for one, word in (("macro", "worse"), ("natural", "within noise"))]
+    study = verdicts(lab=("within noise", "within noise"), multistage=("within noise", "within noise"))
+    assert headline(dataclasses.replace(study, results=(*study.results, *losses))) == (
+        "No recipe is shown to train a better student than direct by accuracy: every difference is within noise."
+        " By the loss on the right answers lab is better on both weightings."
+        " By the loss on the right answers multistage is worse when every leaf counts alike."
+    )
 
 
 def test_the_interval_and_the_p_value_stand_beside_the_verdict():

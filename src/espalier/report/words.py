@@ -9,6 +9,7 @@ NOTHING = "\u2013"  # shown where a number was not measured
 MINUS = "\u2212"
 WEIGHTING_NAMES = {"macro": "every leaf equal", "natural": "natural frequencies"}
 OUTCOME_NAMES = {"accuracy": "accuracy", "gold_loss": "loss on the right answers"}
+PLACES = {("macro", "natural"): "on both weightings", ("macro",): "when every leaf counts alike", ("natural",): "at natural frequencies"}
 SIGNS = {"better": "\u25b2", "worse": "\u25bc", "within noise": "\u2248", "one seed": "?", "baseline": "\u00b7"}
 
 
@@ -95,7 +96,7 @@ def arms(study: Study) -> list[str]:
 
 
 def headline(study: Study) -> str:
-    """The answer to the question of the study, in one or two sentences; it says so when the two weightings disagree."""
+    """The answer to the question of the study, in a few sentences: by accuracy, then by loss; it says so when the two weightings disagree."""
     ranked = arms(study)
     if not ranked:
         return "The arms have not been compared yet."
@@ -113,7 +114,7 @@ def headline(study: Study) -> str:
             said.append(f"{start} when every leaf counts alike; at natural frequencies {'it is' if one else 'they are'} {words[1]}.")
         elif words[1] == "better":
             said.append(f"{start} at natural frequencies; with every leaf equal {'it is' if one else 'they are'} {words[0]}.")
-    return " ".join(said + _rest(verdicts, base, is_first=not said))
+    return " ".join(said + _rest(verdicts, base, is_first=not said) + _by_loss(study, ranked))
 
 
 def _rest(verdicts: dict[str, tuple[str, str]], base: str, *, is_first: bool) -> list[str]:
@@ -122,7 +123,7 @@ def _rest(verdicts: dict[str, tuple[str, str]], base: str, *, is_first: bool) ->
     worse = [recipe for recipe, words in others.items() if "worse" in words]
     unproven = [recipe for recipe, words in others.items() if "one seed" in words and recipe not in worse]
     noise = [recipe for recipe in others if recipe not in worse and recipe not in unproven]
-    shown = f"No recipe is shown to train a better student than {base}"
+    shown = f"No recipe is shown to train a better student than {base} by accuracy"
     if is_first and len(noise) == len(verdicts):
         return [f"{shown}: every difference is within noise."]
     said = [f"{shown}."] if is_first else []
@@ -135,13 +136,25 @@ def _rest(verdicts: dict[str, tuple[str, str]], base: str, *, is_first: bool) ->
     return said
 
 
+def _by_loss(study: Study, ranked: Sequence[str]) -> list[str]:
+    """What is said of the arms whose loss on the right answers differs beyond noise."""
+    said = []
+    for verdict in ("better", "worse"):
+        places = {recipe: tuple(one for one in WEIGHTING_NAMES if _verdict(study, recipe, one, "gold_loss") == verdict) for recipe in ranked}
+        for place, words in PLACES.items():
+            names = [recipe for recipe in ranked if places[recipe] == place]
+            if names:
+                said.append(f"By the loss on the right answers {_list(names)} {'is' if len(names) == 1 else 'are'} {verdict} {words}.")
+    return said
+
+
 def verdict_class(word: str) -> str | None:
     """The CSS class of a verdict; only a claim is coloured."""
     return word if word in ("better", "worse") else None
 
 
-def _verdict(study: Study, recipe: str, weighting: str) -> str:
-    result = find(study, recipe, "accuracy", weighting)
+def _verdict(study: Study, recipe: str, weighting: str, outcome: str = "accuracy") -> str:
+    result = find(study, recipe, outcome, weighting)
     return result.verdict if result else "not measured"
 
 
