@@ -170,6 +170,17 @@ def test_yaml_of_another_name_in_a_branch_is_refused(name):
     assert message(skill() | {path: json.dumps(SKILL)}).startswith(f'tree/{path}: the file\'s name is "{name}"; it must be qna.yaml')
 
 
+def test_a_second_file_beside_a_qna_yaml_is_refused_and_the_leaf_stays():
+    path = "foundational_skills/digits/largest"
+    checked = check_tree(skill() | {f"{path}/qna.yml": json.dumps(SKILL), f"{path}/a.yaml": "["})
+    assert [leaf.leaf for leaf in checked.leaves] == [path]
+    assert [(refusal.file, refusal.reason) for refusal in checked.refusals] == [(f"{path}/a.yaml", "not YAML"), (f"{path}/qna.yml", "file name")]
+
+
+def test_a_qna_yaml_that_lies_in_no_folder_is_refused():
+    assert message({"qna.yaml": json.dumps(SKILL)}).startswith('tree/qna.yaml: the branch is ""; move the leaf into a branch; known: ')
+
+
 def test_yaml_outside_of_the_branches_is_passed_unless_it_is_a_qna():
     assert len(parse(skill() | {".github/lint.yml": "[", "docs/x.yaml": "["})) == 1
     assert message(skill() | {"docs/template_qna.yaml": json.dumps(SKILL)}).startswith("tree/docs/template_qna.yaml: the file's name is ")

@@ -75,18 +75,19 @@ def check_tree(files: Mapping[str, str]) -> CheckedTree:
     refusals: list[LeafError] = []
     texts = {path: files[path] for path in sorted(files) if _is_of_leaf(PurePosixPath(path))}
     values = {path: _tried(refusals, load_mapping, text, file=path) for path, text in texts.items()}
-    qnas, owns = {}, {}
+    qnas: dict[str, Any] = {}
+    owns: dict[str, Any] = {}
     for path, value in values.items():
         place = PurePosixPath(path)
-        if place.name == "leaf.yaml":
-            owns[str(place.parent)] = None if value is None else _tried(refusals, _parse_own, value, file=path)
-        else:
-            qnas[str(place.parent)] = None if value is None else _tried(refusals, _parse_placed, value, file=path)
+        parse = _parse_own if place.name == "leaf.yaml" else _parse_placed
+        found = None if value is None else _tried(refusals, parse, value, file=path)
+        if place.name in ("qna.yaml", "leaf.yaml"):
+            (owns if place.name == "leaf.yaml" else qnas)[str(place.parent)] = found
     for folder in sorted(set(owns) - set(qnas)):
         words = "is missing; a leaf is a folder with qna.yaml, and leaf.yaml beside it if you like: add it"
         refusals.append(LeafError(f"{folder}/qna.yaml", "the file", words, reason="no file"))
     leaves = _joined(qnas, owns, refusals)
-    versions = Counter(label_of(value) for path, value in values.items() if not path.endswith("leaf.yaml"))
+    versions = Counter(label_of(value) for path, value in values.items() if PurePosixPath(path).name != "leaf.yaml")
     return CheckedTree(tuple(leaves), tuple(sorted(refusals, key=lambda refusal: refusal.file)), len(texts), dict(versions.most_common()))
 
 
@@ -122,7 +123,7 @@ def _parse_placed(value: Mapping[Any, Any], *, file: str) -> Qna:
     if place.name != "qna.yaml":
         words = f"is {shown(place.name)}; it must be qna.yaml, as in InstructLab: rename it, in a folder of its own"
         raise LeafError(file, "the file's name", words, reason="file name")
-    branch = place.parts[0]
+    branch = place.parts[0] if len(place.parts) > 1 else ""
     if branch not in BRANCHES:
         raise LeafError(file, "the branch", f"is {shown(branch)}; move the leaf into a branch; {did_you_mean(branch, BRANCHES)}", reason="branch")
     return parse_qna(value, file=file, knowledge=branch == "knowledge")
