@@ -4,7 +4,8 @@ from collections import Counter
 import pytest
 
 from espalier.errors import ParamsError
-from espalier.taxonomy import BRANCHES, SeedExample, parse_tree, tabulate
+from espalier.stats import weights_by_rank
+from espalier.taxonomy import BRANCHES, SeedExample, check_tree, parse_tree, tabulate
 from espalier.world.demonstrations import seed_tree
 from espalier.world.grammar import LEAF_OF, verify
 from espalier.world.tree import tree_files
@@ -13,6 +14,7 @@ from tests.closure import ROOT
 TREE = ROOT / "data/seeds/taxonomy/builtin"
 SHIPPED = {str(file.relative_to(TREE)): file.read_text() for file in sorted(TREE.rglob("*.yaml"))}
 GONE = object()
+ALONE = "; it alone is refused, see `espalier taxonomy tree`"
 LEAF = {"task": "largest digit", "topic": "read digits", "rank": 1, "verifier": ""}
 SKILL = {
     "version": 3,
@@ -45,21 +47,30 @@ def knowledge(folder="knowledge/eats/what", **changes):
     return leaf(folder, KNOWLEDGE | changes)
 
 
+def bare(files):
+    """The files without leaf.yaml, as outside trees have them."""
+    return {path: text for path, text in files.items() if path.endswith("qna.yaml")}
+
+
+def parse(files):
+    return parse_tree(files, folder="tree")
+
+
 def message(files):
     with pytest.raises(ParamsError) as raised:
-        parse_tree(files)
+        parse(files)
     return str(raised.value)
 
 
 def test_the_shipped_tree_has_54_leaves_in_three_branches_of_18():
-    tree = parse_tree(SHIPPED)
+    tree = parse(SHIPPED)
     assert Counter(leaf.branch for leaf in tree) == dict.fromkeys(BRANCHES, 18)
     assert [leaf.leaf for leaf in tree] == sorted(LEAF_OF)
     assert sorted(leaf.rank for leaf in tree) == list(range(1, 55))
 
 
 def test_every_shipped_example_is_a_right_one_of_its_leaf():
-    tree = parse_tree(SHIPPED)
+    tree = parse(SHIPPED)
     verdicts = {verify(f"{example.context} {example.question}", example.answer).verdict for leaf in tree for example in leaf.examples}
     leaves = [(leaf.verifier, verify(f"{example.context} {example.question}", example.answer).leaf) for leaf in tree for example in leaf.examples]
     assert verdicts == {"right"}
@@ -72,42 +83,107 @@ def test_the_shipped_files_are_those_that_the_world_writes():
 
 def test_the_files_of_a_tree_parse_to_the_same_tree():
     tree = seed_tree(seed=7)
-    assert parse_tree(tree_files(tree)) == tree
+    assert parse(tree_files(tree)) == tree
     assert tree != seed_tree(seed=0)
 
 
 def test_a_skill_with_a_context_is_a_grounded_example():
     entries = [{"context": f"a long\n  text {i}", "question": "what is it ?", "answer": "a text"} for i in range(5)]
-    (found,) = parse_tree(skill(seed_examples=entries))
-    assert found.examples[1] == SeedExample("a long text 1", "what is it ?", "a text")
+    (found,) = parse(skill(seed_examples=entries))
+    assert found.examples[1] == SeedExample("a long\n  text 1", "what is it ?", "a text")
     assert (found.leaf, found.branch, found.rank, found.topic) == ("foundational_skills/digits/largest", "foundational_skills", 1, "read digits")
 
 
 def test_a_knowledge_leaf_has_an_example_for_every_question_of_every_context():
-    (found,) = parse_tree(knowledge())
+    (found,) = parse(knowledge())
     assert len(found.examples) == 15
     assert found.examples[4] == SeedExample("c1", "q1", "a1")
 
 
 def test_leaves_may_lie_at_any_depth_and_come_back_sorted():
     files = skill("foundational_skills/b") | skill("foundational_skills/a/deep/er", own={"rank": 2})
-    assert [leaf.leaf for leaf in parse_tree(files)] == ["foundational_skills/a/deep/er", "foundational_skills/b"]
+    assert [leaf.leaf for leaf in parse(files)] == ["foundational_skills/a/deep/er", "foundational_skills/b"]
 
 
 def test_other_files_of_a_tree_are_passed():
-    assert len(parse_tree(skill() | {"foundational_skills/README.md": "hello", "foundational_skills/digits/attribution.txt": "x"})) == 1
+    assert len(parse(skill() | {"foundational_skills/README.md": "hello", "foundational_skills/digits/attribution.txt": "x"})) == 1
 
 
-@pytest.mark.parametrize("name", ["qna.yaml", "leaf.yaml"])
-def test_a_leaf_that_lacks_one_of_its_files_is_refused(name):
+def test_leaf_yaml_alone_is_no_leaf_and_qna_yaml_alone_is_one():
     files = skill()
-    path = f"foundational_skills/digits/largest/{name}"
-    del files[path]
-    assert message(files) == f"{path}: missing; a leaf is a folder with qna.yaml and leaf.yaml"
+    path = "foundational_skills/digits/largest"
+    assert message({f"{path}/leaf.yaml": files[f"{path}/leaf.yaml"]}).startswith(f"tree/{path}/qna.yaml: the file is missing; ")
+    (found,) = parse({f"{path}/qna.yaml": files[f"{path}/qna.yaml"]})
+    assert (found.task, found.topic, found.rank, found.verifier) == ("largest digit", "digits", 1, "")
+
+
+def test_a_knowledge_leaf_without_leaf_yaml_takes_its_task_from_domain_and_outline():
+    (found,) = parse(bare(knowledge("knowledge/eats/what_people-like")))
+    assert (found.task, found.topic, found.branch) == ("eats facts: meals", "eats", "knowledge")
+
+
+@pytest.mark.parametrize(("folder", "topic"), [
+    ("knowledge/arts/pop_music/fan-dom", "arts, pop music"), ("knowledge/arts", "arts"), ("knowledge", "knowledge"),
+])  # fmt: skip
+def test_the_topic_is_the_path_of_the_folder_around_the_leaf_in_words(folder, topic):
+    assert parse(bare(knowledge(folder)))[0].topic == topic
+
+
+def test_leaves_without_a_rank_all_count_alike():
+    tree = parse(bare(skill("foundational_skills/b")) | bare(knowledge()) | bare(skill("foundational_skills/a")))
+    assert [leaf.rank for leaf in tree] == [1, 1, 1]
+    assert weights_by_rank([leaf.rank for leaf in tree], 1.0).tolist() == [1 / 3] * 3
+
+
+def test_leaves_without_a_rank_share_the_one_after_the_last_that_is_given():
+    files = skill("foundational_skills/a", own={"rank": 4}) | skill("foundational_skills/b", own={"rank": GONE}) | bare(skill("foundational_skills/c"))
+    assert [(leaf.leaf[-1], leaf.rank) for leaf in parse(files)] == [("a", 4), ("b", 5), ("c", 5)]
+
+
+def test_a_task_that_two_outside_leaves_share_gets_their_paths():
+    one, two, own = "foundational_skills/a", "foundational_skills/b", "foundational_skills/c"
+    files = bare(skill(one)) | bare(skill(two, task_description="largest\n digit \n")) | skill(own, own={"task": "largest digit"})
+    assert [leaf.task for leaf in parse(files)] == [f"largest digit ({one})", f"largest\n digit ({two})", "largest digit"]
+    assert [leaf.task for leaf in parse(bare(skill(one)) | bare(skill(two, task_description="least digit")))] == ["largest digit", "least digit"]
+
+
+def test_the_shipped_tree_without_its_leaf_files_keeps_leaves_and_examples():
+    tree = parse({path: text for path, text in SHIPPED.items() if path.endswith("qna.yaml")})
+    assert [(leaf.leaf, leaf.examples) for leaf in tree] == [(leaf.leaf, leaf.examples) for leaf in parse(SHIPPED)]
+    assert {leaf.rank for leaf in tree} == {1}
+    assert len({leaf.task for leaf in tree}) == 54
+
+
+def test_the_shipped_texts_are_those_that_folding_all_blanks_would_give():
+    texts = [text for leaf in parse(SHIPPED) for example in leaf.examples for text in (example.context, example.question, example.answer)]
+    assert len(texts) == 3 * (36 * 5 + 18 * 15)
+    assert [text for text in texts if text != " ".join(text.split())] == []
 
 
 def test_a_tree_without_leaves_is_refused():
-    assert message({}) == message({"README.md": "x"}) == "taxonomy.tree holds no qna.yaml; name a folder with leaves"
+    assert message({}) == message({"README.md": "x"}) == "tree: holds no qna.yaml; taxonomy.tree in params.yaml names a folder with leaves"
+
+
+@pytest.mark.parametrize("name", ["qna.yml", "QNA.yaml", "my_qna.yaml", "other.yaml"])
+def test_yaml_of_another_name_in_a_branch_is_refused(name):
+    path = f"foundational_skills/digits/least/{name}"
+    assert message(skill() | {path: json.dumps(SKILL)}).startswith(f'tree/{path}: the file\'s name is "{name}"; it must be qna.yaml')
+
+
+def test_a_second_file_beside_a_qna_yaml_is_refused_and_the_leaf_stays():
+    path = "foundational_skills/digits/largest"
+    checked = check_tree(skill() | {f"{path}/qna.yml": json.dumps(SKILL), f"{path}/a.yaml": "["})
+    assert [leaf.leaf for leaf in checked.leaves] == [path]
+    assert [(refusal.file, refusal.reason) for refusal in checked.refusals] == [(f"{path}/a.yaml", "not YAML"), (f"{path}/qna.yml", "file name")]
+
+
+def test_a_qna_yaml_that_lies_in_no_folder_is_refused():
+    assert message({"qna.yaml": json.dumps(SKILL)}).startswith('tree/qna.yaml: the branch is ""; move the leaf into a branch; known: ')
+
+
+def test_yaml_outside_of_the_branches_is_passed_unless_it_is_a_qna():
+    assert len(parse(skill() | {".github/lint.yml": "[", "docs/x.yaml": "["})) == 1
+    assert message(skill() | {"docs/template_qna.yaml": json.dumps(SKILL)}).startswith("tree/docs/template_qna.yaml: the file's name is ")
 
 
 @pytest.mark.parametrize(("branch", "hint"), [
@@ -115,94 +191,51 @@ def test_a_tree_without_leaves_is_refused():
     ("zzz", "known: compositional_skills, foundational_skills, knowledge"),
 ])  # fmt: skip
 def test_a_branch_that_is_none_is_refused(branch, hint):
-    assert message(skill(f"{branch}/digits/largest")) == f'{branch}/digits/largest: the branch is "{branch}"; {hint}'
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"version": 2}, ": version is 2; espalier reads version 3 of InstructLab's schema"),
-        ({"version": GONE}, ": the key version is missing"),
-        ({"task_description": GONE}, ": the key task_description is missing"),
-        ({"seed_example": []}, ': seed_example is no key here; did you mean "seed_examples"?'),
-        ({"domain": "x"}, ": domain is no key here; known: created_by, seed_examples, task_description, version"),
-        ({"seed_examples": SKILL["seed_examples"][:4]}, ": seed_examples holds 4; it must hold at least 5"),
-        ({"seed_examples": "none"}, ": seed_examples holds none; it must hold at least 5"),
-        ({"seed_examples": [*SKILL["seed_examples"], SKILL["seed_examples"][0]]}, ": two seed examples are the same; replace one"),
-        ({"seed_examples": [*SKILL["seed_examples"], "x"]}, ": seed example 6: found x; it must be a mapping with answer, question"),
-        ({"seed_examples": [{"question": "q"}, *SKILL["seed_examples"]]}, ": seed example 1: the key answer is missing"),
-        ({"seed_examples": [{"question": "q", "anwser": "a"}, *SKILL["seed_examples"]]},
-         ': seed example 1: anwser is no key here; did you mean "answer"?'),
-        ({"seed_examples": [{"question": "q", "answer": 9}, *SKILL["seed_examples"]]},
-         ": seed example 1: found 9; it must be text (put it in quotes)"),
-        ({"seed_examples": [{"question": "q", "answer": "a", "context": None}, *SKILL["seed_examples"]]},
-         ": seed example 1: found None; it must be text (put it in quotes)"),
-    ],
-)  # fmt: skip
-def test_a_malformed_skill_is_refused(changes, expected):
-    assert message(skill(**changes)) == f"foundational_skills/digits/largest/qna.yaml{expected}"
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"document": GONE}, ": the key document is missing"),
-        ({"task_description": "x"}, ": task_description is no key here; known: created_by, document, document_outline, domain, seed_examples, version"),
-        ({"seed_examples": [{"context": "c", "questions_and_answers": PAIRS[:2]}] * 5},
-         ": seed example 1: questions_and_answers must hold at least 3 pairs"),
-        ({"seed_examples": [{"context": "c", "questions_and_answers": "x"}] * 5},
-         ": seed example 1: questions_and_answers must hold at least 3 pairs"),
-        ({"seed_examples": SKILL["seed_examples"]}, ": seed example 1: question is no key here; known: context, questions_and_answers"),
-        ({"seed_examples": [{"questions_and_answers": PAIRS}] * 5}, ": seed example 1: the key context is missing"),
-        ({"seed_examples": [{"context": "c", "questions_and_answers": [*PAIRS, {"question": "q"}]}] * 5}, ": seed example 1: the key answer is missing"),
-        ({"seed_examples": [{"context": "c", "questions_and_answers": [*PAIRS, {"question": "q", "answer": True}]}] * 5},
-         ": seed example 1: found True; it must be text (put it in quotes)"),
-        ({"seed_examples": [{"context": 7, "questions_and_answers": PAIRS}] * 5}, ": seed example 1: found 7; it must be text (put it in quotes)"),
-        ({"seed_examples": [{"context": "c", "questions_and_answers": PAIRS}] * 5}, ": two seed examples are the same; replace one"),
-    ],
-)  # fmt: skip
-def test_a_malformed_knowledge_leaf_is_refused(changes, expected):
-    assert message(knowledge(**changes)) == f"knowledge/eats/what/qna.yaml{expected}"
+    path = f"{branch}/digits/largest/qna.yaml"
+    assert message(skill(f"{branch}/digits/largest")) == f'tree/{path}: the branch is "{branch}"; move the leaf into a branch; {hint}{ALONE}'
 
 
 @pytest.mark.parametrize(
     ("own", "expected"),
     [
-        ({"rank": GONE}, "the key rank is missing"),
-        ({"ranks": 1}, 'ranks is no key here; did you mean "rank"?'),
+        ({"verifier": GONE}, "verifier is missing; add it"),
+        ({"ranks": 1}, 'ranks is no key here; rename it or take it out; did you mean "rank"?'),
         ({"rank": 0}, "rank is 0; it must be a whole number from 1, the most common task"),
         ({"rank": 1.5}, "rank is 1.5; it must be a whole number from 1, the most common task"),
         ({"rank": True}, "rank is True; it must be a whole number from 1, the most common task"),
         ({"task": 5}, "task is 5; it must be words (verifier may be '')"),
-        ({"verifier": None}, "verifier is None; it must be words (verifier may be '')"),
+        ({"verifier": None}, "verifier is empty; it must be words (verifier may be '')"),
     ],
 )
 def test_a_malformed_leaf_file_is_refused(own, expected):
-    assert message(skill(own=own)) == f"foundational_skills/digits/largest/leaf.yaml: {expected}"
+    assert message(skill(own=own)) == f"tree/foundational_skills/digits/largest/leaf.yaml: {expected}{ALONE}"
 
 
-@pytest.mark.parametrize("name", ["qna.yaml", "leaf.yaml"])
-@pytest.mark.parametrize("text", ["", "- a", "word"])
-def test_a_file_that_is_no_mapping_is_refused(name, text):
-    path = f"foundational_skills/digits/largest/{name}"
-    assert message(skill() | {path: text}) == f"{path}: found no mapping; see an existing leaf for the keys"
-
-
-def test_a_file_that_is_no_yaml_is_named_with_its_line():
-    path = "foundational_skills/digits/largest/leaf.yaml"
-    assert message(skill() | {path: "task: a\nrank: [1\n"}).startswith(f"{path}, line 3, column 1: not YAML (")
-
-
-def test_two_leaves_with_one_task_or_one_rank_are_refused():
+def test_two_leaves_that_claim_one_task_or_one_rank_are_refused():
     one, two = "foundational_skills/a", "foundational_skills/b"
-    assert message(skill(one) | skill(two)) == f'{two}/leaf.yaml: rank "1" is taken by {one}; every leaf has its own'
+    assert message(skill(one) | skill(two)) == f'tree/{two}/leaf.yaml: rank 1 is taken by {one}; every leaf has its own: change one{ALONE}'
     assert message(skill(one, own={"task": "t"}) | skill(two, own={"task": "t", "rank": 2})) == (
-        f'{two}/leaf.yaml: task "t" is taken by {one}; every leaf has its own'
+        f'tree/{two}/leaf.yaml: task "t" is taken by {one}; every leaf has its own: change one{ALONE}'
     )
+    assert len(parse(skill(one) | skill(two, own={"rank": 2}))) == 2
+
+
+def test_a_check_finds_every_fault_of_a_tree_and_keeps_the_leaves_that_are_right():
+    files = skill("foundational_skills/a") | skill("foundational_skills/b", version=2, own={"rank": 2}) | skill("foundational_skills/c", own={"rank": 0})
+    checked = check_tree(files | {"knowledge/x/qna.yaml": "a: [", "knowledge/y/qna.yaml": "{}"})
+    assert [leaf.leaf for leaf in checked.leaves] == ["foundational_skills/a"]
+    assert [(refusal.file, refusal.field, refusal.reason) for refusal in checked.refusals] == [
+        ("foundational_skills/b/qna.yaml", "version", "old version"),
+        ("foundational_skills/c/leaf.yaml", "rank", "wrong type"),
+        ("knowledge/x/qna.yaml", "line 1, column 5,", "not YAML"),
+        ("knowledge/y/qna.yaml", "version", "old version"),
+    ]
+    assert (checked.files, checked.versions) == (8, {"3": 2, "2": 1, "1 (absent)": 1, "unreadable": 1})
+    assert message(files).endswith("; 2 of 6 files are refused, see `espalier taxonomy tree`")
 
 
 def test_the_tables_hold_every_leaf_and_every_example_in_order():
-    leaves, seeds = tabulate(parse_tree(knowledge() | skill(own={"rank": 2})))
+    leaves, seeds = tabulate(parse(knowledge() | skill(own={"rank": 2})))
     assert leaves.rows() == [
         ("foundational_skills/digits/largest", "foundational_skills", "read digits", "foundational_skills/digits/largest", 2, ""),
         ("knowledge/eats/what", "knowledge", "read digits", "knowledge/eats/what", 1, ""),

@@ -8,6 +8,7 @@ import click
 from espalier.errors import EspalierError
 from espalier.io import read_text, write_text
 from espalier.params import FILE, parse_params
+from espalier.taxonomy_command import taxonomy
 
 TREE_SEED = 0
 
@@ -27,6 +28,9 @@ class Guarded(click.Group):
 @click.group(cls=Guarded)
 def cli() -> None:
     """Look at a study; the pipeline itself is run by `dvc repro`."""
+
+
+cli.add_command(taxonomy)
 
 
 @cli.command()

@@ -56,6 +56,12 @@ def write_json(path: Path | str, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
 
 
+def files_under(folder: Path | str, endings: tuple[str, ...]) -> list[str]:
+    """Paths of all files under a folder whose name ends so in any case, relative to it, sorted; a link to nowhere is one."""
+    found = (path for path in Path(folder).rglob("*") if path.suffix.lower() in endings and not path.is_dir())
+    return sorted(str(path.relative_to(folder)) for path in found)
+
+
 def read_text(path: Path | str) -> str:
     """The text of a UTF-8 file. Raises: InputMissing, CorruptInput."""
     try:

@@ -14,6 +14,8 @@ from espalier.errors import ParamsError
 from espalier.settings import OPERATIONS, STEPS, OneOf, Params, Within
 
 FILE = "params.yaml"
+# What ruamel lets through: a value that looks like a date, a number or a tag and is none; nesting without end.
+BROKEN_VALUES = (ValueError, RecursionError, LookupError, TypeError, AttributeError, AssertionError)
 
 
 def parse_params(text: str, *, file: str = FILE) -> Params:
@@ -39,7 +41,7 @@ def load_yaml(text: str, *, file: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ParamsError(f"{file}{at}: not YAML ({getattr(error, 'problem', None) or error}); mend the line") from error
-    except (ValueError, RecursionError) as error:  # a value that looks like a date or a number and is none; nesting without end
+    except BROKEN_VALUES as error:
         raise ParamsError(f"{file}: holds a value that is none ({error}); put it in quotes") from error
 
 

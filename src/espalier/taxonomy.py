@@ -1,39 +1,32 @@
-"""The seed tree: leaves with their seed examples, in InstructLab's version-3 format plus a sibling file of ours.
+"""The seed tree: leaves with their seed examples, in InstructLab's version-3 format, with a sibling file of ours where there is one.
 
-    <branch>/<...>/<leaf>/qna.yaml    InstructLab schema v3, unchanged, so that trees can be exchanged
-    <branch>/<...>/<leaf>/leaf.yaml   what that schema has no place for: task, topic, rank, verifier
+    <branch>/<...>/<leaf>/qna.yaml    InstructLab schema v3, unchanged, so that trees can be exchanged; see `qna`
+    <branch>/<...>/<leaf>/leaf.yaml   optional, what that schema has no place for: task, topic, verifier, and rank (may be left out)
 
-A skill's seed example is {question, answer, context?}; a knowledge leaf's is {context, questions_and_answers: 3 x {question, answer}}.
-Source: instructlab/schema v3 (compositional_skills.json, knowledge.json); at least 5 seed examples a leaf.
+Without leaf.yaml a leaf's task is its task_description (knowledge: domain and document_outline), its topic is the path of the folder that holds it, in words,
+and no verifier knows it. Ranks are frequencies in natural text, and nobody knows those of an outside tree: leaves without a rank share the one after the
+last that is given, so in a tree without any all count alike (`stats.weights_by_rank`), and none is made up from the order of names.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from espalier.errors import ParamsError
-from espalier.params import did_you_mean, load_yaml
+from espalier.errors import LeafError, ParamsError, shown
+from espalier.old_qna import label_of
+from espalier.params import did_you_mean
+from espalier.qna import Qna, SeedExample, check_keys, load_mapping, parse_qna
 
 if TYPE_CHECKING:
     import polars
 
 BRANCHES = ("knowledge", "foundational_skills", "compositional_skills")
-QNA_KEYS = {
-    "skill": {"version", "created_by", "task_description", "seed_examples"},
-    "knowledge": {"version", "created_by", "domain", "document_outline", "document", "seed_examples"},
-}
 LEAF_KEYS = {"task", "topic", "rank", "verifier"}
-LEAST_EXAMPLES = 5
+YAML_ENDINGS = (".yaml", ".yml")
 
-
-@dataclass(frozen=True, slots=True)
-class SeedExample:
-    """One worked example of a leaf; `context` is empty for freeform skills."""
-
-    context: str
-    question: str
-    answer: str
+_P, _T = ParamSpec("_P"), TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +42,53 @@ class SeedLeaf:
     examples: tuple[SeedExample, ...]
 
 
-def parse_tree(files: Mapping[str, str]) -> list[SeedLeaf]:
-    """The leaves of a tree, sorted by name; `files` maps paths relative to the tree to their texts.
+@dataclass(frozen=True, slots=True)
+class CheckedTree:
+    """Leaves sorted by name, refusals by file; `files` counts qna.yaml and leaf.yaml, `versions` those of the former by the version they give themselves."""
 
-    Raises: ParamsError for the first leaf that is malformed, lacks one of its two files or shares task or rank with another.
+    leaves: tuple[SeedLeaf, ...]
+    refusals: tuple[LeafError, ...]
+    files: int
+    versions: Mapping[str, int]
+
+
+def parse_tree(files: Mapping[str, str], *, folder: str) -> list[SeedLeaf]:
+    """The leaves of a tree, sorted by name; `files` maps paths relative to the folder to their texts, the folder's name is for messages.
+
+    Raises: ParamsError for the first file that is refused, with the count of all; for a tree without leaves.
     """
-    folders = sorted({str(PurePosixPath(path).parent) for path in files if path.endswith(("qna.yaml", "leaf.yaml"))})
-    leaves = [_parse_leaf(folder, files) for folder in folders]
-    if not leaves:
-        raise ParamsError("taxonomy.tree holds no qna.yaml; name a folder with leaves")
-    for name in ("task", "rank"):
-        _refuse_twins(leaves, name)
-    return leaves
+    checked = check_tree(files)
+    if checked.refusals:
+        count = len(checked.refusals)
+        words = "it alone is refused" if count == 1 else f"{count:,} of {checked.files:,} files are refused"
+        raise ParamsError(f"{folder}/{checked.refusals[0]}; {words}, see `espalier taxonomy {folder}`")
+    if not checked.leaves:
+        raise ParamsError(f"{folder}: holds no qna.yaml; taxonomy.tree in params.yaml names a folder with leaves")
+    return list(checked.leaves)
+
+
+def check_tree(files: Mapping[str, str]) -> CheckedTree:
+    """All leaves of a tree that load and all files of it that do not, each with its first fault; `files` as in `parse_tree`.
+
+    Files without leaves are passed: what is no YAML, and YAML outside of the branches whose name does not hold "qna".
+    """
+    refusals: list[LeafError] = []
+    texts = {path: files[path] for path in sorted(files) if _is_of_leaf(PurePosixPath(path))}
+    values = {path: _tried(refusals, load_mapping, text, file=path) for path, text in texts.items()}
+    qnas: dict[str, Any] = {}
+    owns: dict[str, Any] = {}
+    for path, value in values.items():
+        place = PurePosixPath(path)
+        parse = _parse_own if place.name == "leaf.yaml" else _parse_placed
+        found = None if value is None else _tried(refusals, parse, value, file=path)
+        if place.name in ("qna.yaml", "leaf.yaml"):
+            (owns if place.name == "leaf.yaml" else qnas)[str(place.parent)] = found
+    for folder in sorted(set(owns) - set(qnas)):
+        words = "is missing; a leaf is a folder with qna.yaml, and leaf.yaml beside it if you like: add it"
+        refusals.append(LeafError(f"{folder}/qna.yaml", "the file", words, reason="no file"))
+    leaves = _joined(qnas, owns, refusals)
+    versions = Counter(label_of(value) for path, value in values.items() if PurePosixPath(path).name != "leaf.yaml")
+    return CheckedTree(tuple(leaves), tuple(sorted(refusals, key=lambda refusal: refusal.file)), len(texts), dict(versions.most_common()))
 
 
 def tabulate(tree: Sequence[SeedLeaf]) -> tuple["polars.DataFrame", "polars.DataFrame"]:
@@ -76,85 +104,82 @@ def tabulate(tree: Sequence[SeedLeaf]) -> tuple["polars.DataFrame", "polars.Data
     return polars.DataFrame(leaves), polars.DataFrame(seeds)
 
 
-def _parse_leaf(folder: str, files: Mapping[str, str]) -> SeedLeaf:
-    texts = {}
-    for name in ("qna.yaml", "leaf.yaml"):
-        path = f"{folder}/{name}"
-        if path not in files:
-            raise ParamsError(f"{path}: missing; a leaf is a folder with qna.yaml and leaf.yaml")
-        texts[name] = load_yaml(files[path], file=path)
-        if not isinstance(texts[name], dict):
-            raise ParamsError(f"{path}: found no mapping; see an existing leaf for the keys")
-    branch = folder.split("/")[0]
+def _is_of_leaf(path: PurePosixPath) -> bool:
+    return path.suffix.lower() in YAML_ENDINGS and (path.parts[0] in BRANCHES or "qna" in path.name.lower() or path.name == "leaf.yaml")
+
+
+def _tried(refusals: list[LeafError], step: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T | None:
+    """What a step returns; None when it refuses, with the refusal kept."""
+    try:
+        return step(*args, **options)
+    except LeafError as error:
+        refusals.append(error)
+        return None
+
+
+def _parse_placed(value: Mapping[Any, Any], *, file: str) -> Qna:
+    """A loaded file that must be a qna.yaml in a folder of a branch."""
+    place = PurePosixPath(file)
+    if place.name != "qna.yaml":
+        words = f"is {shown(place.name)}; it must be qna.yaml, as in InstructLab: rename it, in a folder of its own"
+        raise LeafError(file, "the file's name", words, reason="file name")
+    branch = place.parts[0] if len(place.parts) > 1 else ""
     if branch not in BRANCHES:
-        raise ParamsError(f'{folder}: the branch is "{branch}"; {did_you_mean(branch, BRANCHES)}')
-    own = _checked_leaf(texts["leaf.yaml"], f"{folder}/leaf.yaml")
-    examples = _checked_qna(texts["qna.yaml"], f"{folder}/qna.yaml", branch)
-    return SeedLeaf(folder, branch, own["topic"], own["task"], own["rank"], own["verifier"], examples)
+        raise LeafError(file, "the branch", f"is {shown(branch)}; move the leaf into a branch; {did_you_mean(branch, BRANCHES)}", reason="branch")
+    return parse_qna(value, file=file, knowledge=branch == "knowledge")
 
 
-def _checked_leaf(value: Mapping[str, Any], file: str) -> Mapping[str, Any]:
-    _check_keys(value, LEAF_KEYS, LEAF_KEYS, file)
+def _parse_own(value: Mapping[Any, Any], *, file: str) -> Mapping[str, Any]:
+    check_keys(value, LEAF_KEYS - {"rank"}, LEAF_KEYS, file=file)
     for name in ("task", "topic", "verifier"):
         if not isinstance(value[name], str):
-            raise ParamsError(f"{file}: {name} is {value[name]}; it must be words (verifier may be '')")
-    if type(value["rank"]) is not int or value["rank"] < 1:
-        raise ParamsError(f"{file}: rank is {value['rank']}; it must be a whole number from 1, the most common task")
+            raise LeafError(file, name, f"is {shown(value[name])}; it must be words (verifier may be '')", reason="no text")
+    if "rank" in value and (type(value["rank"]) is not int or value["rank"] < 1):
+        raise LeafError(file, "rank", f"is {shown(value['rank'])}; it must be a whole number from 1, the most common task", reason="wrong type")
     return value
 
 
-def _checked_qna(value: Mapping[str, Any], file: str, branch: str) -> tuple[SeedExample, ...]:
-    kind = "knowledge" if branch == "knowledge" else "skill"
-    _check_keys(value, QNA_KEYS[kind], QNA_KEYS[kind], file)
-    if value["version"] != 3:
-        raise ParamsError(f"{file}: version is {value['version']}; espalier reads version 3 of InstructLab's schema")
-    entries = value["seed_examples"]
-    if not isinstance(entries, list) or len(entries) < LEAST_EXAMPLES:
-        found = len(entries) if isinstance(entries, list) else entries
-        raise ParamsError(f"{file}: seed_examples holds {found}; it must hold at least {LEAST_EXAMPLES}")
-    read = _knowledge_examples if kind == "knowledge" else _skill_example
-    examples = tuple(example for number, entry in enumerate(entries, 1) for example in read(entry, f"{file}: seed example {number}"))
-    if len(set(examples)) < len(examples):
-        raise ParamsError(f"{file}: two seed examples are the same; replace one")
-    return examples
-
-
-def _skill_example(entry: Any, at: str) -> tuple[SeedExample, ...]:
-    _check_keys(entry, {"question", "answer"}, {"question", "answer", "context"}, at)
-    return (SeedExample(_text(entry.get("context", ""), at), _text(entry["question"], at), _text(entry["answer"], at)),)
-
-
-def _knowledge_examples(entry: Any, at: str) -> tuple[SeedExample, ...]:
-    """One example for each question of a context; the schema wants at least three."""
-    _check_keys(entry, {"context", "questions_and_answers"}, {"context", "questions_and_answers"}, at)
-    pairs = entry["questions_and_answers"]
-    if not isinstance(pairs, list) or len(pairs) < 3:
-        raise ParamsError(f"{at}: questions_and_answers must hold at least 3 pairs")
-    for pair in pairs:
-        _check_keys(pair, {"question", "answer"}, {"question", "answer"}, at)
-    return tuple(SeedExample(_text(entry["context"], at), _text(pair["question"], at), _text(pair["answer"], at)) for pair in pairs)
-
-
-def _check_keys(value: Any, wanted: set[str], known: set[str], at: str) -> None:
-    if not isinstance(value, dict):
-        raise ParamsError(f"{at}: found {value}; it must be a mapping with {', '.join(sorted(wanted))}")
-    for key in value:
-        if key not in known:
-            raise ParamsError(f"{at}: {key} is no key here; {did_you_mean(str(key), known)}")
-    for key in sorted(wanted - set(value)):
-        raise ParamsError(f"{at}: the key {key} is missing")
-
-
-def _text(value: Any, at: str) -> str:
-    if not isinstance(value, str):
-        raise ParamsError(f"{at}: found {value}; it must be text (put it in quotes)")
-    return " ".join(value.split())
-
-
-def _refuse_twins(leaves: list[SeedLeaf], name: str) -> None:
-    seen: dict[object, str] = {}
+def _joined(qnas: Mapping[str, Qna | None], owns: Mapping[str, Mapping[str, Any] | None], refusals: list[LeafError]) -> list[SeedLeaf]:
+    """The leaves whose files are all right, with tasks that tell them apart; those that claim another's task or rank are refused."""
+    good = {folder: qna for folder, qna in sorted(qnas.items()) if qna and owns.get(folder, {}) is not None}
+    shared_rank = max(((owns.get(folder) or {}).get("rank", 0) for folder in good), default=0) + 1
+    leaves = [_leaf(folder, qna, owns.get(folder) or {}, shared_rank) for folder, qna in good.items()]
+    count = Counter(_folded(leaf.task) for leaf in leaves)
+    taken: dict[tuple[str, object], str] = {}
+    kept = []
     for leaf in leaves:
-        value = getattr(leaf, name)
-        if value in seen:
-            raise ParamsError(f'{leaf.leaf}/leaf.yaml: {name} "{value}" is taken by {seen[value]}; every leaf has its own')
-        seen[value] = leaf.leaf
+        own = owns.get(leaf.leaf) or {}
+        if "task" not in own and count[_folded(leaf.task)] > 1:
+            leaf = replace(leaf, task=f"{leaf.task} ({leaf.leaf})")
+        if _tried(refusals, _claim, taken, leaf, ranked="rank" in own):
+            kept.append(leaf)
+    return kept
+
+
+def _leaf(folder: str, qna: Qna, own: Mapping[str, Any], shared_rank: int) -> SeedLeaf:
+    leaf = SeedLeaf(folder, folder.split("/")[0], _topic(folder), qna.task, shared_rank, "", qna.examples)
+    return replace(leaf, **own)
+
+
+def _claim(taken: dict[tuple[str, object], str], leaf: SeedLeaf, *, ranked: bool) -> bool:
+    """Notes the leaf's task and its own rank as taken; refuses those that are."""
+    for name, value in [("task", _folded(leaf.task)), *([("rank", leaf.rank)] if ranked else [])]:
+        other = taken.setdefault((name, value), leaf.leaf)
+        if other != leaf.leaf:
+            raise LeafError(f"{leaf.leaf}/leaf.yaml", name, f"{shown(value)} is taken by {other}; every leaf has its own: change one", reason="taken")
+    return True
+
+
+def _topic(folder: str) -> str:
+    """The folders that hold a leaf, below the branch, in words; for a leaf right below its branch its own name.
+
+    >>> _topic("knowledge/arts/pop_music/fandom"), _topic("knowledge/arts")
+    ('arts, pop music', 'arts')
+    """
+    branch, *folders = folder.split("/")
+    return ", ".join(folders[:-1] or folders or [branch]).replace("_", " ").replace("-", " ")
+
+
+def _folded(task: str) -> str:
+    """A task as prompts show it, with blanks folded."""
+    return " ".join(task.split())
