@@ -20,7 +20,7 @@ FLOORS = (
     {"text", "stats", "student_t", "taxonomy", "prompts", "attributes"},
     {"world", "teachers", "scorers", "dedup", "tokens", "diversity", "model", "muon", "checkpoints", "samples", "decontaminate", "mix", "plan", "filter", "score"},
     {"exam", "teacher", "generate", "train", "evaluate", "compare", "plot_tables", "report", "gather"},
-    {"cli"},
+    {"cli", "commands"},
 )
 
 

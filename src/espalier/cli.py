@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from espalier.commands.cache import cache
 from espalier.errors import EspalierError
 from espalier.io import read_text, write_text
 from espalier.params import FILE, parse_params
@@ -22,6 +23,9 @@ class Guarded(click.Group):
         except EspalierError as error:
             click.echo(f"espalier: {error}", err=True)
             sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("espalier: interrupted; finished requests are in the cache", err=True)
+            sys.exit(130)
 
 
 @click.group(cls=Guarded)
@@ -49,6 +53,9 @@ def seeds(tree: str) -> None:
     for path, text in files.items():
         write_text(Path(tree) / path, text)
     click.echo(f"{len(files)} files -> {tree}")
+
+
+cli.add_command(cache)
 
 
 if __name__ == "__main__":
