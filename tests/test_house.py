@@ -19,7 +19,7 @@ FLOORS = (
     {"errors", "params", "settings", "io", "seeds", "log", "progress", "stage"},
     {"text", "stats", "student_t", "taxonomy", "prompts", "attributes"},
     {"world", "teachers", "scorers", "dedup", "tokens", "diversity", "model", "muon", "checkpoints", "samples", "decontaminate", "mix", "plan", "filter", "score"},
-    {"exam", "teacher", "generate", "train", "evaluate", "compare", "plot_tables", "report", "gather"},
+    {"exam", "teacher", "generate", "train", "evaluate", "compare", "plot_tables", "report", "gather", "lineage"},
     {"cli", "commands"},
 )
 

@@ -1,20 +1,31 @@
 """The command `espalier`: for looking, and for the few files that are written by hand-run commands. Stages are run by dvc."""
 
+import importlib
 import sys
 from pathlib import Path
 
 import click
 
-from espalier.commands.cache import cache
 from espalier.errors import EspalierError
 from espalier.io import read_text, write_text
 from espalier.params import FILE, parse_params
 
 TREE_SEED = 0
+COMMANDS = ("cache", "show")  # a module of espalier.commands each, imported when it is called for (tables take half a second)
 
 
 class Guarded(click.Group):
-    """Our errors as one line and an exit code instead of a traceback."""
+    """Our errors as one line and an exit code instead of a traceback; commands from modules of their own."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """All names."""
+        return sorted([*super().list_commands(context), *COMMANDS])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command of a name."""
+        if name in COMMANDS:
+            return getattr(importlib.import_module(f"espalier.commands.{name}"), name)
+        return super().get_command(context, name)
 
     def invoke(self, context: click.Context) -> object:
         """Run a command."""
@@ -53,9 +64,6 @@ def seeds(tree: str) -> None:
     for path, text in files.items():
         write_text(Path(tree) / path, text)
     click.echo(f"{len(files)} files -> {tree}")
-
-
-cli.add_command(cache)
 
 
 if __name__ == "__main__":
