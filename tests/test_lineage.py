@@ -151,13 +151,14 @@ def test_show_says_why_a_step_was_not_asked_or_gave_nothing(study):
     cut = next(row for row in rows("query") if row["status"] == "truncated")
     lines = run("show", cut["id"])[1].splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("query"))
-    assert lines[at + 2 : at + 8] == [
+    assert lines[at + 2 : at + 9] == [
         "  reply          what is the",
         "                 truncated: cut off after 4 tokens",
         "evolve           data/seeds/prompts/builtin/evolve.multistage.yaml",
         "                 not asked, the row is truncated",
         "answer           data/seeds/prompts/builtin/answer.plain.yaml",
         "                 not asked, the row is truncated",
+        "score",
     ]
     stayed = next(row for row in rows("evolve") if row["status"] == "ok" and not row["operation"])
     operation = ("deepen", "widen")[stayed["index"] % 2]

@@ -53,7 +53,8 @@ def test_a_preview_without_a_name_shows_every_recipe_of_the_study(tmp_path, monk
     start(tmp_path, monkeypatch)
     out, _ = preview(monkeypatch, Scripted(reply), "-n", 2)
     assert re.findall(r"  recipe         (\w+), row (\d+)", out) == [(name, i) for name in ("direct", "conditional", "multistage", "lab") for i in "01"]
-    assert "evolve\n                 the recipe has no such step\n" in out
+    assert "evolve           the recipe has no such step\n" in out
+    assert "                 not asked, the prompt lets the branch foundational_skills pass\n" in out
 
 
 def test_a_preview_names_what_is_missing(tmp_path, monkeypatch):

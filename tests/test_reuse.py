@@ -5,10 +5,16 @@ from dataclasses import replace
 import pytest
 
 from espalier.teachers.base import Completion
-from tests.test_cache import WORDS, cache, generate, key, wanted
+from espalier.teachers.cache import Cache
+from tests.test_cache import WORDS, generate, key, wanted
 from tests.worlds import Scripted, tiny_model
 
-__all__ = ["cache"]  # a fixture
+
+@pytest.fixture
+def cache(tmp_path):
+    opened = Cache(tmp_path / "cache.sqlite")
+    yield opened
+    opened.close()
 
 
 @pytest.mark.parametrize(

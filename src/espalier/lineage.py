@@ -73,7 +73,9 @@ def row_lines(row: Row) -> list[str]:
 
 def step_lines(step: Step, *, folder: str) -> list[str]:
     """A step as text; `folder` holds the prompt files."""
-    lines = [f"{step.name:17}{folder}/{step.prompt}.yaml" if step.prompt else step.name]
+    if not step.prompt:
+        return [f"{step.name:17}{step.outcome}"]
+    lines = [f"{step.name:17}{folder}/{step.prompt}.yaml"]
     lines += [_line(role, text) for role, text in step.messages]
     for number, (ended, text) in enumerate(step.replies, 1):
         name = f"reply {number}" if len(step.replies) > 1 else "reply"
@@ -116,7 +118,7 @@ def _step(
     if prompt is None:
         return Step(name, "", (), (), "the recipe has no such step")
     if not is_asked(before, prompt):
-        why = f"the row is {before['status']}" if before["status"] != "ok" else f"the prompt passes the branch {before['branch'] or 'none'}"
+        why = f"the row is {before['status']}" if before["status"] != "ok" else f"the prompt lets the branch {before['branch'] or 'none'} pass"
         return Step(name, prompt.id, (), (), f"not asked, {why}")
     asked = {**before, "operation": after["operation"] or operation_of(before, operations)} if name == "evolve" else before
     requests = [request_of(asked, draw, prompt, sampling) for draw in draws(name, sampling.gen)]

@@ -69,7 +69,7 @@ def _made(recipe: str, rows: dict[str, dict[str, Any]], params: Params) -> Itera
     yield from row_lines(list(rows.values())[-1])
     for step in steps_of(rows, prompts, operations=params.recipes[recipe].operations, sampling=Sampling(params.gen, params.seed), heard={}):
         yield from step_lines(step, folder=params.taxonomy.prompts)
-    if "answer" in rows:
+    if "answer" in rows and rows["answer"]["answers"]:
         yield vote_line(rows["answer"]["answers"])
 
 
