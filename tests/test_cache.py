@@ -1,5 +1,8 @@
 import hashlib
+import multiprocessing
 import os
+import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -9,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from espalier.errors import CorruptInput, DiskFull
+from espalier.errors import CorruptInput, DiskFull, EspalierError
 from espalier.teachers.base import Completion, Request
-from espalier.teachers.cache import Cache, cache_path, generate_cached, request_key
+from espalier.teachers.cache import Cache, Key, cache_path, generate_cached, request_key
 from tests.closure import ROOT
 from tests.worlds import Scripted, spoken, tiny_model
 
@@ -30,6 +33,10 @@ def cache(tmp_path):
 def wanted(n, *, start=0):
     """`n` different requests with prompts of 1 to 5 words."""
     return [Request((("user", " ".join(WORDS[i % 20 : i % 20 + 1 + i % 5])),), 1.0, 1.0, 24, i) for i in range(start, start + n)]
+
+
+def key(name, max_tokens=16):
+    return Key(name, max_tokens, "scripted")
 
 
 def echo(request):
@@ -57,39 +64,40 @@ def lies(file):
 def test_a_completion_is_found_again_to_the_last_bit(tmp_path):
     whole = Completion("żółw 9\n\x00 .", "length", 12, 16, -0.1 - 0.2, "")
     first = Cache(tmp_path / "deep" / "cache.sqlite")
-    first.add({"k": whole, "other": spoken("x")})
+    first.add({key("k"): whole, key("other"): spoken("x")})
     first.close()
     second = Cache(tmp_path / "deep" / "cache.sqlite")
-    assert second.find(["k", "unknown"]) == {"k": whole}
+    assert second.find([key("k"), key("unknown")]) == {key("k"): whole}
     second.close()
 
 
 def test_more_keys_than_one_statement_takes_are_all_found(cache):
-    many = {f"k{i}": spoken(str(i)) for i in range(1234)}
+    many = {key(f"k{i}"): spoken(str(i)) for i in range(1234)}
     cache.add(many)
-    assert cache.find([*many, "unknown"]) == many
+    assert cache.find([*many, key("unknown")]) == many
 
 
 def test_a_key_that_is_there_stays_as_it_is(tmp_path, cache):
-    cache.add({"k": spoken("first")})
+    cache.add({key("k"): spoken("first")})
     other = Cache(tmp_path / "cache.sqlite")
-    other.add({"k": spoken("second"), "l": spoken("third")})
+    other.add({key("k"): spoken("second"), key("l"): spoken("third")})
     other.close()
-    assert {key: found.text for key, found in cache.find(["k", "l"]).items()} == {"k": "first", "l": "third"}
+    assert {one.hash: found.text for one, found in cache.find([key("k"), key("l")]).items()} == {"k": "first", "l": "third"}
 
 
-def test_a_key_is_the_hash_of_the_request_as_json():
-    text = '{"max_tokens": 16, "messages": [["user", "a b"]], "seed": 7, "teacher": "f", "temperature": 0.7, "top_p": 0.9}'
-    assert request_key("f", REQUEST) == hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+def test_a_key_is_the_hash_of_the_request_as_json_and_where_the_reply_is_cut_off():
+    text = '{"messages": [["user", "a b"]], "seed": 7, "teacher": "f", "temperature": 0.7, "top_p": 0.9}'
+    assert request_key("f", REQUEST) == Key(hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), 16, "f")
 
 
-def test_everything_that_decides_a_reply_changes_the_key():
+def test_everything_that_decides_the_words_of_a_reply_changes_the_hash():
     changes = [
-        {"temperature": 0.0}, {"top_p": 1.0}, {"max_tokens": 17}, {"seed": 8}, {"messages": (("user", "a c"),)},
+        {"temperature": 0.0}, {"top_p": 1.0}, {"seed": 8}, {"messages": (("user", "a c"),)},
         {"messages": (("system", "a b"),)}, {"messages": (("user", "a"), ("user", "b"))}, {"messages": (("user", "a b "),)},
     ]  # fmt: skip
     keys = [request_key("f", REQUEST), request_key("g", REQUEST), *(request_key("f", replace(REQUEST, **change)) for change in changes)]
-    assert len(set(keys)) == 2 + len(changes)
+    assert len({one.hash for one in keys}) == 2 + len(changes)
+    assert request_key("f", replace(REQUEST, max_tokens=17)) == replace(keys[0], max_tokens=17)
 
 
 def test_a_request_that_is_known_is_not_asked_and_no_teacher_is_loaded(cache):
@@ -201,7 +209,7 @@ def test_a_file_that_is_no_database_is_named_with_the_way_out(tmp_path):
 def test_a_damaged_database_is_named_with_the_way_out(tmp_path, damage):
     file = tmp_path / "cache.sqlite"
     whole = Cache(file)
-    many = {f"k{i:04}": spoken("word " * 20) for i in range(500)}
+    many = {key(f"k{i:04}"): spoken("word " * 20) for i in range(500)}
     whole.add(many)
     whole.close()
     file.write_bytes(damage(file.read_bytes()))
@@ -217,14 +225,37 @@ def test_a_damaged_database_is_named_with_the_way_out(tmp_path, damage):
         read()
 
 
+@pytest.mark.parametrize(("version", "said"), [(0, 1), (1, 1), (3, 3)])
+def test_a_cache_of_another_version_is_named_with_the_way_out_and_left_as_it_is(tmp_path, version, said):
+    file = tmp_path / "cache.sqlite"
+    connection = sqlite3.connect(file)
+    connection.execute("create table completions (key text primary key, text text not null) without rowid")
+    connection.execute("insert into completions values ('k', 'old')")
+    connection.execute(f"pragma user_version={version}")
+    connection.commit()
+    connection.close()
+    with pytest.raises(EspalierError) as caught:
+        Cache(file)
+    assert str(caught.value) == (
+        f"{file}: the completion cache is of version {said}, this espalier reads 2; move the file away and run again, its requests are asked anew"
+    )
+    assert lies(file) == [("k", "old")]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CorruptInput, match=r"file/cache\.sqlite: the completion cache cannot be read \(.*exists.*\); move the file away"):
+        Cache(tmp_path / "file" / "cache.sqlite")
+
+
 def test_a_full_database_is_a_full_disk_and_keeps_what_was_written(tmp_path):
     cache = Cache(tmp_path / "cache.sqlite")
-    cache.add({"k": spoken("kept")})
+    cache.add({key("k"): spoken("kept")})
     cache._connection.execute("pragma max_page_count=6")
     with pytest.raises(DiskFull) as caught:
-        cache.add({f"l{i}": spoken("word " * 100) for i in range(100)})
+        cache.add({key(f"l{i}"): spoken("word " * 100) for i in range(100)})
     assert str(caught.value) == (f"{tmp_path}/cache.sqlite: the disk refused the cache (database or disk is full); free some space and run the stage again")
-    assert cache.find(["k", "l0"]) == {"k": spoken("kept")}
+    assert cache.find([key("k"), key("l0")]) == {key("k"): spoken("kept")}
     cache.close()
 
 
@@ -234,16 +265,16 @@ def test_a_refused_write_is_a_full_disk_and_the_next_process_finds_what_was_writ
         from pathlib import Path
         from espalier.errors import DiskFull
         from espalier.teachers.cache import Cache
-        from tests.worlds import spoken
+        from tests.test_cache import key, spoken
         cache = Cache(Path(sys.argv[1]))
-        cache.add({f"k{i}": spoken(f"kept {i}") for i in range(20)})
+        cache.add({key(f"k{i}"): spoken(f"kept {i}") for i in range(20)})
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
         def refused(call):
             try:
                 call()
             except DiskFull as error:
                 print(error)
-        refused(lambda: cache.add({f"l{i}": spoken("word " * 100) for i in range(1000)}))
+        refused(lambda: cache.add({key(f"l{i}"): spoken("word " * 100) for i in range(1000)}))
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
         refused(lambda: Cache(Path(sys.argv[2])))
     """
@@ -254,7 +285,18 @@ def test_a_refused_write_is_a_full_disk_and_the_next_process_finds_what_was_writ
     messages = out.splitlines()
     assert [line.split(": the disk refused the cache (")[0] for line in messages] == [str(first), str(second)]
     assert all(line.endswith("); free some space and run the stage again") for line in messages)
-    assert [(row[0], row[1]) for row in lies(first)] == sorted((f"k{i}", f"kept {i}") for i in range(20))
+    assert [(row[0], row[3]) for row in lies(first)] == sorted((f"k{i}", f"kept {i}") for i in range(20))
+
+
+def test_opening_waits_for_another_process_that_is_just_making_the_file(tmp_path, monkeypatch):
+    making = sqlite3.connect(tmp_path / "cache.sqlite", isolation_level=None)
+    making.execute("begin immediate")
+    monkeypatch.setattr("espalier.teachers.cache.time.sleep", lambda seconds: making.execute("rollback"))
+    opened = Cache(tmp_path / "cache.sqlite")
+    opened.add({key("k"): spoken("x")})
+    assert held(tmp_path / "cache.sqlite") == {"k"}
+    opened.close()
+    making.close()
 
 
 def test_two_processes_that_write_at_once_lose_nothing(tmp_path):
@@ -262,12 +304,12 @@ def test_two_processes_that_write_at_once_lose_nothing(tmp_path):
         import sys
         from pathlib import Path
         from espalier.teachers.cache import Cache
-        from tests.worlds import spoken
-        cache = Cache(Path(sys.argv[1]))
+        from tests.test_cache import key, spoken
         print("ready", flush=True)
         sys.stdin.readline()
+        cache = Cache(Path(sys.argv[1]))  # both find no file there
         for i in range(60):
-            cache.add({f"{sys.argv[2]}{i}-{j}": spoken(f"{i} {j}") for j in range(3)} | {f"both{i}": spoken("either")})
+            cache.add({key(f"{sys.argv[2]}{i}-{j}"): spoken(f"{i} {j}") for j in range(3)} | {key(f"both{i}"): spoken("either")})
         cache.close()
     """
     file = tmp_path / "cache.sqlite"
@@ -285,15 +327,15 @@ def test_two_processes_that_write_at_once_lose_nothing(tmp_path):
 
 
 def held(file):
-    """How many completions lie in a file that another process may just be making."""
+    """The hashes of the completions in a file that another process may just be making."""
     try:
         connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
     except sqlite3.OperationalError:
-        return 0
+        return set()
     try:
-        return connection.execute("select count(*) from completions").fetchone()[0]
+        return {row[0] for row in connection.execute("select key from completions")}
     except sqlite3.OperationalError:
-        return 0
+        return set()
     finally:
         connection.close()
 
@@ -343,7 +385,7 @@ def test_a_run_killed_with_sigkill_goes_on_and_ends_with_the_bytes_of_an_undistu
 
     fresh, resumed = Cache(tmp_path / "fresh.sqlite"), Cache(tmp_path / "killed.sqlite")
     undisturbed = generate(teacher, requests, fresh, fingerprint=teacher.fingerprint)
-    done = held(tmp_path / "killed.sqlite")
+    done = len(held(tmp_path / "killed.sqlite"))
     assert done in (CHUNK, 2 * CHUNK, 3 * CHUNK)
     assert generate(Counting(), requests, resumed, fingerprint=teacher.fingerprint) == undisturbed
     assert asked == requests[done:]
@@ -351,3 +393,62 @@ def test_a_run_killed_with_sigkill_goes_on_and_ends_with_the_bytes_of_an_undistu
     assert len({completion.text for completion in undisturbed}) > 3 * CHUNK  # replies that differ, so that a mix-up would show
     fresh.close()
     resumed.close()
+
+
+MANY = 60 * CHUNK
+
+
+def one_life(file, log, since, point):
+    """A run in a process of its own that ends with SIGKILL at a step of sqlite's machine or of the teacher, the `point`-th since it opened or first asked."""
+    steps = iter(range(point, 0, -1))
+    counting = since == "opening"
+    connect = sqlite3.connect
+
+    def step():
+        if counting and next(steps) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def watched(*arguments, **options):
+        connection = connect(*arguments, **options)
+        connection.set_progress_handler(step, 1)
+        return connection
+
+    def reply(request):
+        nonlocal counting
+        counting = True
+        with open(log, "a") as asked:
+            asked.write(f"{request.seed}\n")
+        step()
+        return echo(request)
+
+    sqlite3.connect = watched
+    generate(Scripted(reply), wanted(MANY), Cache(file))
+
+
+def test_nothing_finished_is_asked_again_after_kills_at_twenty_places_and_the_end_is_that_of_an_undisturbed_run(tmp_path):
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["tests.test_cache"])
+    file, log, draw = tmp_path / "killed.sqlite", tmp_path / "asked", random.Random(20)
+    seeds = {request_key("scripted", request).hash: request.seed for request in wanted(MANY)}
+    growth = []
+    for life in range(20):
+        before = held(file)
+        log.write_text("")
+        since, most = ("opening", 80) if life % 4 == 0 else ("asking", 1500)
+        process = processes.Process(target=one_life, args=(file, log, since, draw.randint(1, most)))
+        process.start()
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
+        asked = [int(line) for line in log.read_text().split()]
+        assert set(asked) & {seeds[name] for name in before} == set()
+        assert len(set(asked)) == len(asked)
+        assert before <= held(file)
+        growth.append(len(held(file)) - len(before))
+    assert (growth.count(0) > 3, max(growth) > CHUNK, sum(growth) < MANY) == (True, True, True)  # inside a first chunk, after several, never at the end
+    resumed, fresh, last = Cache(file), Cache(tmp_path / "fresh.sqlite"), Scripted(echo)
+    done = {seeds[name] for name in held(file)}
+    assert generate(last, wanted(MANY), resumed) == generate(Scripted(echo), wanted(MANY), fresh)
+    assert [request.seed for request in last.asked] == [request.seed for request in wanted(MANY) if request.seed not in done]
+    assert lies(file) == lies(tmp_path / "fresh.sqlite")
+    resumed.close()
+    fresh.close()

@@ -20,8 +20,8 @@ FLOORS = (
     {"errors", "params", "settings", "io", "seeds", "log", "progress", "stage"},
     {"text", "stats", "student_t", "old_qna", "qna", "taxonomy", "prompts", "attributes"},
     {"world", "teachers", "scorers", "dedup", "tokens", "diversity", "model", "muon", "checkpoints", "samples", "decontaminate", "mix", "plan", "filter", "score"},
-    {"exam", "teacher", "generate", "train", "evaluate", "compare", "plot_tables", "report", "gather"},
-    {"cli", "taxonomy_command"},
+    {"exam", "teacher", "generate", "train", "evaluate", "compare", "plot_tables", "report", "gather", "lineage"},
+    {"cli", "commands"},
 )
 
 

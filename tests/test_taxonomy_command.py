@@ -5,8 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 from espalier.cli import cli
+from espalier.commands.taxonomy import read_lines
 from espalier.errors import CorruptInput
-from espalier.taxonomy_command import read_lines
 
 SKILL = {
     "version": 3,

@@ -1,5 +1,6 @@
 """The command `espalier`: for looking, and for the few files that are written by hand-run commands. Stages are run by dvc."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -8,13 +9,23 @@ import click
 from espalier.errors import EspalierError
 from espalier.io import read_text, write_text
 from espalier.params import FILE, parse_params
-from espalier.taxonomy_command import taxonomy
 
 TREE_SEED = 0
+COMMANDS = ("cache", "preview", "show", "taxonomy")  # a module of espalier.commands each, imported when it is called for (tables take half a second)
 
 
 class Guarded(click.Group):
-    """Our errors as one line and an exit code instead of a traceback."""
+    """Our errors as one line and an exit code instead of a traceback; commands from modules of their own."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """All names."""
+        return sorted([*super().list_commands(context), *COMMANDS])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command of a name."""
+        if name in COMMANDS:
+            return getattr(importlib.import_module(f"espalier.commands.{name}"), name)
+        return super().get_command(context, name)
 
     def invoke(self, context: click.Context) -> object:
         """Run a command."""
@@ -23,14 +34,14 @@ class Guarded(click.Group):
         except EspalierError as error:
             click.echo(f"espalier: {error}", err=True)
             sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("espalier: interrupted; finished requests are in the cache", err=True)
+            sys.exit(130)
 
 
 @click.group(cls=Guarded)
 def cli() -> None:
     """Look at a study; the pipeline itself is run by `dvc repro`."""
-
-
-cli.add_command(taxonomy)
 
 
 @cli.command()

@@ -54,8 +54,8 @@ def evolve_queries(
     """
     if prompt is None:
         return rows.with_columns(polars.lit("").alias("operation"))
-    asked = [row | {"operation": operations[row["index"] % len(operations)]} for row in rows.iter_rows(named=True)]
-    replies = _ask_rows(asked, ["evolve"], prompt, sampling, ask)
+    asked = [row | {"operation": operation_of(row, operations)} for row in rows.iter_rows(named=True)]
+    replies = _ask_rows(asked, draws("evolve", sampling.gen), prompt, sampling, ask)
     evolved = [_evolved(row, reply, gains) for row, reply in zip(asked, replies, strict=True)]
     return polars.DataFrame(evolved, schema={**rows.schema, "operation": polars.String}).sort("id")
 
@@ -66,10 +66,36 @@ def write_answers(rows: polars.DataFrame, prompt: Prompt, sampling: Sampling, as
     A row's samples are asked one after the other, so that an engine reads their common prompt once.
     """
     table, k = list(rows.iter_rows(named=True)), sampling.gen.answers
-    replies = _ask_rows(table, [f"answer {sample}" for sample in range(k)], prompt, sampling, ask)
+    replies = _ask_rows(table, draws("answer", sampling.gen), prompt, sampling, ask)
     answered = [_answered(row, replies[place * k : (place + 1) * k]) for place, row in enumerate(table)]
     added = {"answers": polars.List(polars.String), "prompt_tokens": polars.Int64, "answer_tokens": polars.Int64, "logprob_mean": polars.Float64}
     return polars.DataFrame(answered, schema={**rows.schema, **added}).sort("id")
+
+
+def draws(step: str, gen: Gen) -> list[str]:
+    """One name for each reply that a step wants of a row; the reply's random numbers hang on it.
+
+    >>> draws("answer", Gen(0.7, 1.0, 48, 2, 2000)), draws("query", Gen(0.7, 1.0, 48, 2, 2000))
+    (['answer 0', 'answer 1'], ['query'])
+    """
+    return [f"{step} {sample}" for sample in range(gen.answers)] if step == "answer" else [step]
+
+
+def operation_of(row: Mapping[str, object], operations: Sequence[str]) -> str:
+    """The evolve operation whose turn it is for a row."""
+    return operations[int(str(row["index"])) % len(operations)]
+
+
+def is_asked(row: Mapping[str, object], prompt: Prompt) -> bool:
+    """Whether a prompt is put to a row: the row is whole so far, and of the prompt's branches."""
+    return row["status"] == "ok" and prompt.asks(str(row["branch"]))
+
+
+def request_of(row: Mapping[str, object], draw: str, prompt: Prompt, sampling: Sampling) -> Request:
+    """What is asked for a row; `draw` is one of `draws`. For `evolve` the row must hold the operation."""
+    values = {name: str(value) for name, value in row.items()} | json.loads(str(row["attributes"]))
+    gen = sampling.gen
+    return Request(prompt.render(values), gen.temperature, gen.top_p, gen.max_tokens, number(sampling.seed, draw, row["id"]))
 
 
 def measure(rows: polars.DataFrame) -> dict[str, float]:
@@ -92,7 +118,7 @@ def _fill(rows: polars.DataFrame, column: str, prompt: Prompt | None, sampling: 
     if prompt is None:
         return rows
     table = list(rows.iter_rows(named=True))
-    replies = _ask_rows(table, [column], prompt, sampling, ask)
+    replies = _ask_rows(table, draws(column, sampling.gen), prompt, sampling, ask)
     filled = [row if reply is None else row | {column: reply.text} | _state(row, reply) for row, reply in zip(table, replies, strict=True)]
     return polars.DataFrame(filled, schema=rows.schema).sort("id")
 
@@ -101,16 +127,10 @@ def _ask_rows(
     rows: Sequence[Mapping[str, object]], draws: Sequence[str], prompt: Prompt, sampling: Sampling, ask: Ask
 ) -> list[Completion | None]:
     """For each row one completion for each of `draws`, which name what the draw's seed hangs on; None where the row is not whole or the prompt passes it."""
-    places = [place for place, row in enumerate(rows) if row["status"] == "ok" and prompt.asks(str(row["branch"]))]
-    completions = iter(ask([_request(rows[place], draw, prompt, sampling) for place in places for draw in draws]))
+    places = [place for place, row in enumerate(rows) if is_asked(row, prompt)]
+    completions = iter(ask([request_of(rows[place], draw, prompt, sampling) for place in places for draw in draws]))
     found = {(place, draw): next(completions) for place in places for draw in draws}
     return [found.get((place, draw)) for place in range(len(rows)) for draw in draws]
-
-
-def _request(row: Mapping[str, object], draw: str, prompt: Prompt, sampling: Sampling) -> Request:
-    values = {name: str(value) for name, value in row.items()} | json.loads(str(row["attributes"]))
-    gen = sampling.gen
-    return Request(prompt.render(values), gen.temperature, gen.top_p, gen.max_tokens, number(sampling.seed, draw, row["id"]))
 
 
 def _state(row: Mapping[str, object], reply: Completion) -> dict[str, object]:

@@ -23,7 +23,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A reply. finish: stop | length | error; logprob_mean: nats a token under the model at temperature 1, the end token included."""
+    """A reply. finish: stop | length | error; logprob_mean: nats a token under the model at temperature 1.
+
+    tokens and logprob_mean count the end token, so a reply that ended by itself has at most max_tokens of them; the cache relies on that.
+    """
 
     text: str
     finish: str

@@ -1,28 +1,44 @@
 """Every finished request, on disk: a killed run loses only what was in flight, and a changed param asks only for what is new.
 
 sqlite in WAL mode at $ESPALIER_CACHE, else $DVC_ROOT/.espalier/cache.sqlite (DVC sets DVC_ROOT to the real repository in plain, --temp and queue runs).
-The key is a hash of the rendered request and the teacher's fingerprint; concurrency, batch sizes and file names are not in it.
+The key is a hash of the rendered request and the teacher's fingerprint; concurrency, batch sizes and file names are not in it. Nor is max_tokens, which decides
+no word of a reply but only where it is cut off: a raised one asks again for the replies that were cut off, and for no others.
+
+A row that is asked without the others of its chunk has the same random numbers as with them, but shares a batch with other rows, and floating-point sums depend
+on the batch in their last bits. So it may differ from an undisturbed run where two ids are tied that closely; what is stored never changes.
 """
 
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from espalier.errors import CorruptInput, DiskFull, EspalierError
 from espalier.seeds import digest
 from espalier.teachers.base import Completion, Request, Teacher, chunked
 
+VERSION = 2  # of the table, kept in `pragma user_version`; 1 (kept as 0) had max_tokens inside the key's hash, from which it cannot be taken out again
 SCHEMA = """
-create table if not exists completions (
-    key text primary key, text text not null, finish text not null, prompt_tokens integer not null, tokens integer not null,
-    logprob_mean real not null, error text not null
+create table completions (
+    key text not null, max_tokens integer not null, teacher text not null, text text not null, finish text not null, prompt_tokens integer not null,
+    tokens integer not null, logprob_mean real not null, error text not null, primary key (key, max_tokens)
 ) without rowid
 """
-COLUMNS = "key, text, finish, prompt_tokens, tokens, logprob_mean, error"
+COLUMNS = "key, max_tokens, teacher, text, finish, prompt_tokens, tokens, logprob_mean, error"
+REPLY = "text, finish, prompt_tokens, tokens, logprob_mean, error"  # the columns that make a Completion
 BUSY_S = 60.0  # how long a stage waits for another one's write
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """The name of a request: the hash of all that decides its words, where the reply is cut off, and the fingerprint of the teacher (which is in the hash)."""
+
+    hash: str
+    max_tokens: int
+    teacher: str
 
 
 def cache_path() -> Path:
@@ -32,44 +48,68 @@ def cache_path() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")) / ".espalier" / "cache.sqlite"
 
 
-def request_key(fingerprint: str, request: Request) -> str:
+def request_key(fingerprint: str, request: Request) -> Key:
     """The name of a request; equal for equal requests to the same teacher."""
-    return digest(json.dumps({"teacher": fingerprint, **asdict(request)}, sort_keys=True, ensure_ascii=True))
+    words = {"teacher": fingerprint, **asdict(request)}
+    max_tokens = words.pop("max_tokens")
+    return Key(digest(json.dumps(words, sort_keys=True, ensure_ascii=True)), max_tokens, fingerprint)
 
 
 class Cache:
-    """Completions by key. Raises: CorruptInput for a file that is no sqlite database; DiskFull when a write is refused."""
+    """Completions by key.
+
+    Raises: CorruptInput for a file that is no sqlite database; EspalierError for one of another version; DiskFull when a write is refused.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=BUSY_S)
-            self._connection.execute("pragma journal_mode=wal")
-            self._connection.execute("pragma synchronous=normal")
-            self._connection.execute(SCHEMA)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self._failure(error) from error
-
-    def find(self, keys: Sequence[str]) -> dict[str, Completion]:
-        """What is known of `keys`."""
-        found: dict[str, Completion] = {}
         try:
-            for at in range(0, len(keys), 500):  # sqlite allows 999 values in a statement
-                some = keys[at : at + 500]
-                marks = ",".join("?" * len(some))
-                for key, *values in self._connection.execute(f"select {COLUMNS} from completions where key in ({marks})", some):
-                    found[key] = Completion(*values)
+            self._prepare_patiently()
         except sqlite3.Error as error:
+            self.close()
             raise self._failure(error) from error
-        return found
+        except EspalierError:
+            self.close()
+            raise
 
-    def add(self, completions: dict[str, Completion]) -> None:
+    def find(self, keys: Iterable[Key]) -> dict[Key, Completion]:
+        """What is known of `keys`: a reply that ended by itself within the wanted max_tokens, or one that was cut off exactly there."""
+        keys = list(keys)
+        hashes = sorted({key.hash for key in keys})
+        stored: dict[str, dict[int, Completion]] = {}
+        for at in range(0, len(hashes), 500):  # sqlite allows 999 values in a statement
+            some = hashes[at : at + 500]
+            marks = ",".join("?" * len(some))
+            for name, max_tokens, *reply in self.select(f"select key, max_tokens, {REPLY} from completions where key in ({marks})", some):
+                stored.setdefault(name, {})[max_tokens] = Completion(*reply)
+        return {key: reply for key in keys if (reply := _fitting(stored.get(key.hash, {}), key.max_tokens))}
+
+    def add(self, completions: dict[Key, Completion]) -> None:
         """Write all of them in one transaction; a key that is there stays as it is."""
-        rows = [(key, c.text, c.finish, c.prompt_tokens, c.tokens, c.logprob_mean, c.error) for key, c in completions.items()]
+        rows = [(key.hash, key.max_tokens, key.teacher, c.text, c.finish, c.prompt_tokens, c.tokens, c.logprob_mean, c.error) for key, c in completions.items()]
         try:
             with self._connection:
-                self._connection.executemany("insert or ignore into completions values (?, ?, ?, ?, ?, ?, ?)", rows)
+                self._connection.executemany(f"insert or ignore into completions ({COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def select(self, statement: str, values: Sequence[object] = ()) -> Iterator[tuple]:
+        """The rows that a statement gives, one by one."""
+        try:
+            yield from self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def change(self, statement: str, values: Sequence[object] = ()) -> None:
+        """Run a statement that writes."""
+        try:
+            with self._connection:
+                self._connection.execute(statement, values)
         except sqlite3.Error as error:
             raise self._failure(error) from error
 
@@ -77,12 +117,42 @@ class Cache:
         """Give the file back."""
         self._connection.close()
 
-    def _failure(self, error: sqlite3.Error) -> Exception:
+    def _prepare_patiently(self) -> None:
+        """sqlite itself does not wait when two open a new file and both set WAL mode (1 of 360 openings failed, six processes at a time)."""
+        end = time.monotonic() + BUSY_S
+        while True:
+            try:
+                return self._prepare()
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
+
+    def _prepare(self) -> None:
+        """Make the table in a new file; in another one see that it is of this version."""
+        self._connection.execute("pragma journal_mode=wal")
+        self._connection.execute("pragma synchronous=normal")
+        if self._version() == 0:
+            with self._connection:
+                self._connection.execute("begin immediate")  # two stages may find the file new at the same time; the second waits here
+                if not self._connection.execute("select name from sqlite_master").fetchall():
+                    self._connection.execute(SCHEMA)
+                    self._connection.execute(f"pragma user_version={VERSION}")
+        if (found := self._version()) != VERSION:
+            raise EspalierError(
+                f"{self.path}: the completion cache is of version {found or 1}, this espalier reads {VERSION}; "
+                "move the file away and run again, its requests are asked anew"
+            )
+
+    def _version(self) -> int:
+        return self._connection.execute("pragma user_version").fetchone()[0]
+
+    def _failure(self, error: sqlite3.Error | OSError) -> Exception:
         if "full" in str(error) or "disk I/O" in str(error):
-            return DiskFull(f"{self._path}: the disk refused the cache ({error}); free some space and run the stage again")
+            return DiskFull(f"{self.path}: the disk refused the cache ({error}); free some space and run the stage again")
         if "locked" in str(error):
-            return EspalierError(f"{self._path}: another stage has held the cache for {BUSY_S:.0f} s; run this one again when that has ended")
-        return CorruptInput(f"{self._path}: the completion cache cannot be read ({error}); move the file away and run again, its requests are asked anew")
+            return EspalierError(f"{self.path}: another stage has held the cache for {BUSY_S:.0f} s; run this one again when that has ended")
+        return CorruptInput(f"{self.path}: the completion cache cannot be read ({error}); move the file away and run again, its requests are asked anew")
 
 
 def generate_cached(
@@ -108,3 +178,15 @@ def generate_cached(
         completions += [known[key] for key in keys]
         progress(len(completions), hits)
     return completions
+
+
+def _fitting(stored: dict[int, Completion], max_tokens: int) -> Completion | None:
+    """The stored reply (by its own max_tokens) that `max_tokens` would give too.
+
+    Tokens count the end token (teachers/base.py), so a reply of n tokens that ended by itself ends so under every limit from n upwards. A reply cut off
+    further on would be cut off here as well, but its first tokens are not stored.
+    """
+    if max_tokens in stored:
+        return stored[max_tokens]
+    ended = [at for at, reply in stored.items() if reply.finish == "stop" and reply.tokens <= max_tokens]
+    return stored[min(ended)] if ended else None

@@ -1,0 +1,128 @@
+"""`espalier preview`: the first rows of a plan through all four generation steps, printed instead of written.
+
+It asks what a run asks: the plan is prefix-stable, and a request hangs on the row, the step and the seed of params.yaml, and so do its random numbers (one
+stream, by counter, for every request). What a preview has asked lies in the completion cache, and a later `dvc repro` finds it there.
+
+What a preview does not promise is the last bit. A run asks `gen.chunk_rows` requests at a time, so that a resumed run puts the same rows into a batch as an
+undisturbed one; a preview puts other rows together, and floating-point sums depend on the batch. Where two words are tied to within that rounding, a previewed
+row may read differently than it would have without the preview. It is as good a draw, and from then on every run repeats it from the cache.
+
+Needs data/taxonomy and models/teacher, and no plan: a recipe that study.recipes does not name yet can be looked at too.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+import polars
+
+from espalier.attributes import choose
+from espalier.errors import ParamsError
+from espalier.generate import Ask, Sampling, evolve_queries, start_rows, write_answers, write_contexts, write_queries
+from espalier.io import read_json, read_rows, read_text
+from espalier.lineage import row_lines, step_lines, steps_of
+from espalier.log import say
+from espalier.params import FILE, did_you_mean, parse_params
+from espalier.plan import plan_rows
+from espalier.progress import Progress
+from espalier.prompts import Prompt
+from espalier.settings import Params
+from espalier.teachers.base import Completion, Request, Teacher
+from espalier.teachers.cache import Cache, cache_path, generate_cached
+from espalier.teachers.engines import open_teacher
+from espalier.teachers.pin import teacher_fingerprint
+from espalier.world.grammar import gains
+
+TAXONOMY = Path("data/taxonomy")
+TEACHER = Path("models/teacher")
+
+
+@click.command()
+@click.option("-n", "rows", default=20, show_default=True, type=click.IntRange(1), help="Rows of each recipe.")
+@click.option("--recipe", help="One recipe; without it all of study.recipes.")
+def preview(rows: int, recipe: str | None) -> None:
+    """Ask the run's teacher for the first rows, and print prompts and replies."""
+    params = parse_params(read_text(FILE))
+    if recipe is not None and recipe not in params.recipes:
+        raise ParamsError(f'--recipe is "{recipe}", which {FILE} does not declare; {did_you_mean(recipe, params.recipes)}')
+    with contextlib.closing(Listening(params)) as ask:
+        for name in [recipe] if recipe else params.study.recipes:
+            _preview(name, params, rows, ask)
+
+
+class Listening:
+    """Call it with requests, get completions from the cache or the run's teacher; `heard` keeps them by request."""
+
+    def __init__(self, params: Params) -> None:
+        self.heard: dict[Request, Completion] = {}
+        self._engine, self._chunk_rows = params.teacher.engine, params.gen.chunk_rows
+        self._fingerprint = teacher_fingerprint(TEACHER)
+        self._teacher: Teacher | None = None
+        self._cache = Cache(cache_path())
+
+    def __call__(self, requests: Sequence[Request]) -> list[Completion]:
+        """Completions for `requests`; a model is loaded only if one is missing in the cache."""
+        progress, found = Progress("preview", len(requests)), 0
+
+        def note(done: int, known: int) -> None:
+            nonlocal found
+            found = known
+            progress(done)
+
+        replies = generate_cached(self._load, requests, self._cache, fingerprint=self._fingerprint, chunk=self._chunk_rows, progress=note)
+        say(f"preview: {len(requests):,} requests to {self._engine}, {found:,} from the cache")
+        self.heard |= dict(zip(requests, replies, strict=True))
+        return replies
+
+    def close(self) -> None:
+        """Give the cache back."""
+        self._cache.close()
+
+    def _load(self) -> Teacher:
+        self._teacher = self._teacher or open_teacher(self._engine, TEACHER)
+        return self._teacher
+
+
+def _preview(recipe: str, params: Params, rows: int, ask: Listening) -> None:
+    """Ask and print the first rows of one recipe, in the order of the plan."""
+    prompts, operations, sampling = _prompts(params, recipe), params.recipes[recipe].operations, Sampling(params.gen, params.seed)
+    tables = _run_steps(_plan(params, recipe, rows), prompts, operations, sampling, ask)
+    for states in zip(*(table.sort("index").iter_rows(named=True) for table in tables.values()), strict=True):
+        lines = row_lines(states[-1])
+        for step in steps_of(dict(zip(tables, states, strict=True)), prompts, operations=operations, sampling=sampling, heard=ask.heard):
+            lines += step_lines(step, folder=params.taxonomy.prompts)
+        click.echo("\n".join([*lines, ""]))
+
+
+def _plan(params: Params, recipe: str, rows: int) -> polars.DataFrame:
+    """The first rows of the recipe's plan, as the stage plan writes them."""
+    settings = params.recipes[recipe]
+    leaves, seeds = read_rows(TAXONOMY / "leaves.parquet"), read_rows(TAXONOMY / "seeds.parquet")
+    lists = {name: tuple(values) for name, values in read_json(TAXONOMY / "attributes.json").items()}
+    attributes = choose(lists, settings.attributes, where=f"{FILE}: recipes.{recipe}")
+    return plan_rows(recipe, settings, leaves, seeds, attributes, rows=min(rows, params.plan.rows), seed=params.seed)
+
+
+def _prompts(params: Params, recipe: str) -> dict[str, Prompt]:
+    """The recipe's prompts by step. Raises: ParamsError for one that data/taxonomy does not hold."""
+    known, steps = read_json(TAXONOMY / "prompts.json"), params.recipes[recipe].steps
+    for step, name in steps.items():
+        if name not in known:
+            raise ParamsError(
+                f'{FILE}: recipes.{recipe}.steps.{step} is "{name}", which {TAXONOMY}/prompts.json does not hold; {did_you_mean(name, known)} '
+                "(a new file gets there with `dvc repro taxonomy`)"
+            )
+    return {step: Prompt.from_json(known[name]) for step, name in steps.items()}
+
+
+def _run_steps(
+    plan: polars.DataFrame, prompts: Mapping[str, Prompt], operations: Sequence[str], sampling: Sampling, ask: Ask
+) -> dict[str, polars.DataFrame]:
+    """The rows as each step leaves them."""
+    start = start_rows(plan)
+    contexts = write_contexts(start, prompts.get("context"), sampling, ask)
+    queries = write_queries(contexts, prompts["query"], sampling, ask)
+    evolved = evolve_queries(queries, prompts.get("evolve"), operations, sampling, ask, gains=gains)
+    answers = write_answers(evolved, prompts["answer"], sampling, ask)
+    return {"plan": start, "context": contexts, "query": queries, "evolve": evolved, "answer": answers}
