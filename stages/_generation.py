@@ -14,7 +14,7 @@ from espalier.teachers.cache import Cache, cache_path, generate_cached
 from espalier.teachers.engines import open_teacher
 from espalier.teachers.pin import teacher_fingerprint
 
-READS = ("gen.temperature", "gen.top_p", "gen.max_tokens", "gen.chunk_rows", "teacher.engine")
+READS = ("gen.temperature", "gen.top_p", "gen.max_tokens", "gen.chunk_rows", "teacher.engine", "server")
 TEACHER = Path("models/teacher")
 
 
@@ -28,7 +28,7 @@ class Asker:
         self.sampling = Sampling(params.gen, params.seed)
         self.asked = self.found = 0
         self._teacher = None
-        self._engine, self._chunk_rows = params.teacher.engine, params.gen.chunk_rows
+        self._engine, self._server, self._chunk_rows = params.teacher.engine, params.server, params.gen.chunk_rows
 
     def __call__(self, requests):
         """Completions for `requests`; a model is loaded only if one is missing in the cache."""
@@ -47,7 +47,7 @@ class Asker:
             cache.close()
 
     def _load(self):
-        self._teacher = self._teacher or open_teacher(self._engine, TEACHER)
+        self._teacher = self._teacher or open_teacher(self._engine, TEACHER, server=self._server)
         return self._teacher
 
 

@@ -1,4 +1,4 @@
-"""Trains the built-in teacher on the world's seed examples, or pins an outside model so that a changed one reruns generation."""
+"""Trains the built-in teacher on the world's seed examples, or pins an outside model or endpoint so that a changed one reruns generation."""
 
 from pathlib import Path
 
@@ -14,23 +14,28 @@ from espalier.seeds import digest
 from espalier.settings import STEPS
 from espalier.stage import stage
 from espalier.teacher import build_teacher, corpus_metrics
-from espalier.teachers.pin import fingerprint, pin_teacher
-from espalier.tokens import save_chat
+from espalier.teachers.key import read_key
+from espalier.teachers.pin import fingerprint, pin_served, pin_teacher
+from espalier.teachers.server import ask_served
+from espalier.tokens import load_chat, save_chat
 from espalier.train import Checkpoints
 
 MODEL, OUT = Path("models/teacher"), Path("data/teacher")
 
 
-@stage("teacher", reads=("seed", "teacher", "recipes"))
+@stage("teacher", reads=("seed", "teacher", "server", "recipes"))
 def main(params):
     """Make the teacher that all recipes ask."""
-    settings = params.teacher
+    settings, server = params.teacher, params.server
+    if settings.engine == "server":
+        served = ask_served(server, key=read_key(server.key_variable))
+        pinned = pin_served(settings.path, served)
+        load_chat(Path(pinned["path"]))  # what mix and tokens will read
+        _pin(pinned, f"{server.model} behind {len(server.urls)} URL(s)", {"context_tokens": served.get("max_model_len", 0)})
+        return
     if settings.path != "built-in":
         pinned = pin_teacher(settings.path)
-        write_json(MODEL / "pin.json", pinned)
-        write_rows(OUT / "curve.parquet", polars.DataFrame(schema={"tokens": polars.Int64, "loss_nats": polars.Float64}))
-        write_json("metrics/teacher.json", {"teacher": {"bytes": pinned["bytes"]}})
-        say(f"teacher: {settings.path} is pinned with fingerprint {pinned['fingerprint']} -> {MODEL}")
+        _pin(pinned, settings.path, {"bytes": pinned["bytes"]})
         return
     built = _train(params)
     save_model(built.model, MODEL)
@@ -39,6 +44,13 @@ def main(params):
     numbers = {"parameters": count_parameters(built.model), "loss_nats": sum(s.loss_nats for s in built.curve[-50:]) / len(built.curve[-50:])}
     write_json("metrics/teacher.json", {"teacher": numbers | corpus_metrics(built)})
     say(f"teacher: {numbers['parameters']:,} parameters, last loss {numbers['loss_nats']:.3f} nats, fingerprint {fingerprint(MODEL)} -> {MODEL}")
+
+
+def _pin(pinned, what, numbers):
+    write_json(MODEL / "pin.json", pinned)
+    write_rows(OUT / "curve.parquet", polars.DataFrame(schema={"tokens": polars.Int64, "loss_nats": polars.Float64}))
+    write_json("metrics/teacher.json", {"teacher": numbers})
+    say(f"teacher: {what} is pinned with fingerprint {pinned['fingerprint']} -> {MODEL}")
 
 
 def _train(params):

@@ -114,7 +114,7 @@ def test_a_value_of_the_wrong_type_is_shown_beside_the_wanted_one(changes, expec
         ({"mix.budget_tokens": 0}, "mix.budget_tokens is 0; it must lie in 1 .. 1,000,000,000"),
         ({"seed": -1}, "seed is -1; it must lie in 0 .. 9,223,372,036,854,775,808"),
         ({"filter.kind": "rule"}, 'filter.kind is "rule"; did you mean "rules"?'),
-        ({"teacher.engine": "magic"}, 'teacher.engine is "magic"; known: hf'),
+        ({"teacher.engine": "magic"}, 'teacher.engine is "magic"; known: hf, server'),
         ({"recipes.plain.leaves": "taxonomie"}, 'recipes.plain.leaves is "taxonomie"; did you mean "taxonomy"?'),
     ],
 )
@@ -190,6 +190,42 @@ def test_a_recipe_with_evolve_and_operations_is_taken():
 def test_settings_that_contradict_each_other_are_refused_and_their_mending_is_taken(changes, mend, expected):
     assert message(changed(changes)) == f"params.yaml: {expected}"
     assert parse_params(changed(changes | mend)).format == TREE["format"]
+
+
+SERVED = {"teacher.engine": "server", "server.model": "m", "teacher.path": "models/tokenizer", "server.urls": ["https://box:8000/v1"]}
+NO_URL = "is no base URL; write http://host:port/v1 or https://..., without name, password, ? and #"
+NO_VARIABLE = "server.key_variable is no name of an environment variable; name one, and put the key there, never into a file"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"server.urls": []}, "teacher.engine is server but server.urls is empty; it must name at least one base URL"),
+        ({"server.model": ""}, "teacher.engine is server but server.model is empty; it must name the model that the endpoint serves"),
+        ({"teacher.path": "built-in"}, "teacher.path is built-in but teacher.engine is server; an endpoint gives no tokenizer: "
+         "name a folder with tokenizer.json in our chat form"),
+        ({"server.urls": ["http://a/v1", "http://a/v1/"]}, "server.urls is ['http://a/v1', 'http://a/v1/']; it must name each once"),
+        ({"server.urls": ["http://a", "ftp://b"]}, f"server.urls[1] {NO_URL}"),
+        ({"server.urls": ["box:8000/v1"]}, f"server.urls[0] {NO_URL}"),
+        ({"server.urls": ["http://"]}, f"server.urls[0] {NO_URL}"),
+        ({"server.urls": ["http://box:99999"]}, f"server.urls[0] {NO_URL}"),
+        ({"server.urls": ["http://[box/v1"]}, f"server.urls[0] {NO_URL}"),
+        ({"server.urls": ["http://me:secret@box/v1"]}, f"server.urls[0] {NO_URL}"),
+        ({"server.urls": ["http://box/v1?key=secret"]}, f"server.urls[0] {NO_URL}"),
+        ({"server.urls": ["http://box/v1\n"]}, f"server.urls[0] {NO_URL}"),
+        ({"server.key_variable": "sk-0123456789"}, NO_VARIABLE),
+        ({"server.key_variable": ""}, NO_VARIABLE),
+        ({"server.timeout_s": 0}, "server.timeout_s is 0.0; it must lie in above 0 .. 86,400"),
+    ],
+)  # fmt: skip
+def test_an_endpoint_that_cannot_be_asked_is_refused_and_no_secret_is_shown(changes, expected):
+    assert parse_params(changed(SERVED)).server.urls == ("https://box:8000/v1",)
+    assert message(changed(SERVED | changes)) == f"params.yaml: {expected}"
+
+
+def test_an_endpoint_may_stay_unnamed_while_nobody_asks_it():
+    params = parse_params(changed({"server.urls": [], "server.model": ""}))
+    assert (params.teacher.engine, params.server.urls) == ("hf", ())
 
 
 @pytest.mark.parametrize(

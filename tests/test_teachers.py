@@ -8,13 +8,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from espalier.errors import CorruptInput, EspalierError, InputMissing
-from espalier.io import write_json
+from espalier.io import read_json, write_json
 from espalier.model import load_model
+from espalier.params import parse_params
 from espalier.teachers.base import Completion, Request
 from espalier.teachers.engines import open_teacher
 from espalier.teachers.hf import HfTeacher
 from espalier.teachers.pin import fingerprint, pin_teacher, teacher_fingerprint, teacher_folder
-from tests.worlds import tiny_model
+from espalier.tokens import save_chat, word_chat
+from tests.misbehaving import Misbehaving
+from tests.worlds import tiny_model, tiny_params
 
 WORDS = [f"w{i}" for i in range(20)]
 ROOM = 64  # tokens that the tiny model sees
@@ -215,3 +218,51 @@ def test_weights_that_lack_a_matrix_are_corrupt_input(copy):
     save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CorruptInput, match="cannot be loaded as a causal language model"):
         HfTeacher(copy)
+
+
+def endpoint(url, path):
+    """A params.yaml whose teacher is an endpoint with its tokenizer at `path`."""
+    text = tiny_params(**{"teacher.engine": "server", "teacher.path": str(path), "server.model": "m"})
+    return text.replace("http://127.0.0.1:8000/v1", url)
+
+
+def run_teacher_stage():
+    from stages.teacher import main
+
+    with pytest.raises(SystemExit) as ended:
+        main.main([])
+    return ended.value.code
+
+
+def test_the_stage_pins_an_endpoint_and_the_steps_ask_it_once(tmp_path, monkeypatch, capsys):
+    from stages._generation import Asker
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ESPALIER_CACHE", str(tmp_path / "cache.sqlite"))
+    monkeypatch.setenv("ESPALIER_API_KEY", "sk-0123456789")
+    save_chat(word_chat(WORDS), tmp_path / "tokenizer", context_tokens=64)
+    write_json("data/plan/direct/prompts.json", {})
+    asked = [request("w1", seed=seed) for seed in range(5)]
+    with Misbehaving() as server:
+        text = endpoint(server.url, "tokenizer")
+        (tmp_path / "params.yaml").write_text(text)
+        assert run_teacher_stage() == 0
+        assert read_json("models/teacher/pin.json")["served"] == {"model": "m", "id": "m", "root": "org/m", "max_model_len": 4096}
+        assert read_json("metrics/teacher.json") == {"teacher": {"context_tokens": 4096}}
+        found = [Asker("query", "direct", parse_params(text))(asked) for _ in range(2)]
+    assert found == [[Completion(f"reply {seed}", "stop", 3, 2, -0.5) for seed in range(5)]] * 2
+    assert sorted(server.seeds()) == [0, 1, 2, 3, 4]  # the second time from the cache
+    assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer sk-0123456789"}
+    assert "sk-0123456789" not in "".join(capsys.readouterr())
+
+
+def test_an_endpoint_whose_tokenizer_lacks_our_chat_form_is_not_pinned(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_chat(word_chat(WORDS), tmp_path / "tokenizer", context_tokens=64)
+    file = tmp_path / "tokenizer" / "tokenizer.json"
+    file.write_text(file.read_text().replace("<assistant>", "<bot>"))
+    with Misbehaving() as server:
+        (tmp_path / "params.yaml").write_text(endpoint(server.url, "tokenizer"))
+        assert run_teacher_stage() == 2
+    assert f"teacher: {file}: has no <assistant>; espalier's chat form needs these tokens" in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()

@@ -5,10 +5,12 @@ YAML 1.2 through ruamel, as DVC reads it (PyYAML takes 3e-4 for a string). A mes
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from espalier.errors import ParamsError
 from espalier.settings import OPERATIONS, STEPS, OneOf, Params, Within
@@ -27,6 +29,7 @@ def parse_params(text: str, *, file: str = FILE) -> Params:
     _check_study(params, file)
     _check_recipes(params, file)
     _check_sizes(params, file)
+    _check_server(params, file)
     return params
 
 
@@ -145,6 +148,36 @@ def _check_sizes(params: Params, file: str) -> None:
             f"{file}: train.optimizer.batch_tokens is {params.train.optimizer.batch_tokens}, no multiple of tokens.context_tokens "
             f"{params.tokens.context_tokens}; a batch holds whole sequences"
         )
+
+
+def _check_server(params: Params, file: str) -> None:
+    server = params.server
+    for i, url in enumerate(server.urls):
+        if not _is_base_url(url):  # not shown: it may hold a password
+            raise ParamsError(f"{file}: server.urls[{i}] is no base URL; write http://host:port/v1 or https://..., without name, password, ? and #")
+    if len({url.rstrip("/") for url in server.urls}) < len(server.urls):
+        raise ParamsError(f"{file}: server.urls is {list(server.urls)}; it must name each once")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", server.key_variable):  # not shown: it may be the key
+        raise ParamsError(f"{file}: server.key_variable is no name of an environment variable; name one, and put the key there, never into a file")
+    if params.teacher.engine != "server":
+        return
+    for name, wanted in (("urls", "at least one base URL"), ("model", "the model that the endpoint serves")):
+        if not getattr(server, name):
+            raise ParamsError(f"{file}: teacher.engine is server but server.{name} is empty; it must name {wanted}")
+    if params.teacher.path == "built-in":
+        raise ParamsError(
+            f"{file}: teacher.path is built-in but teacher.engine is server; an endpoint gives no tokenizer: name a folder with tokenizer.json in our chat form"
+        )
+
+
+def _is_base_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = parts.username is None and parts.password is None and not parts.query and not parts.fragment and url.isprintable() and " " not in url
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and plain
 
 
 def _demand(holds: bool, file: str, at: str, value: Any, wanted: str) -> None:

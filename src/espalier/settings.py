@@ -81,13 +81,24 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    engine: Annotated[str, OneOf(("hf",))]
+    engine: Annotated[str, OneOf(("hf", "server"))]
     path: str
     skew: Annotated[float, Within(0, 3)]
     examples: Annotated[int, Within(1, 10**7)]
     answer_share: Share
     model: Model
     optimizer: Optimizer
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    urls: tuple[str, ...]
+    model: str
+    key_variable: str
+    max_concurrency: Annotated[int, Within(1, 4096)]
+    timeout_s: Annotated[float, Within(0, 86400, above=True)]
+    retries: Annotated[int, Within(0, 100)]
+    error_share_stop: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +199,7 @@ class Params:
     taxonomy: Taxonomy
     exam: Exam
     teacher: Teacher
+    server: Server
     plan: Plan
     gen: Gen
     score: Score

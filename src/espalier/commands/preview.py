@@ -56,7 +56,7 @@ class Listening:
 
     def __init__(self, params: Params) -> None:
         self.heard: dict[Request, Completion] = {}
-        self._engine, self._chunk_rows = params.teacher.engine, params.gen.chunk_rows
+        self._engine, self._server, self._chunk_rows = params.teacher.engine, params.server, params.gen.chunk_rows
         self._fingerprint = teacher_fingerprint(TEACHER)
         self._teacher: Teacher | None = None
         self._cache = Cache(cache_path())
@@ -80,7 +80,7 @@ class Listening:
         self._cache.close()
 
     def _load(self) -> Teacher:
-        self._teacher = self._teacher or open_teacher(self._engine, TEACHER)
+        self._teacher = self._teacher or open_teacher(self._engine, TEACHER, server=self._server)
         return self._teacher
 
 

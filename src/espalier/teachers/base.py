@@ -3,9 +3,9 @@
 A failed request is a completion with a status, not an exception.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from espalier.prompts import Messages
 
@@ -25,7 +25,7 @@ class Request:
 class Completion:
     """A reply. finish: stop | length | error; logprob_mean: nats a token under the model at temperature 1.
 
-    tokens and logprob_mean count the end token, so a reply that ended by itself has at most max_tokens of them; the cache relies on that.
+    tokens and logprob_mean count the end token, but for endpoints that leave it out.
     """
 
     text: str
@@ -34,6 +34,9 @@ class Completion:
     tokens: int
     logprob_mean: float
     error: str = ""
+
+
+Done = Callable[[int, Completion], None]
 
 
 class Teacher(Protocol):
@@ -48,6 +51,14 @@ class Teacher(Protocol):
 
     def score(self, pairs: Sequence[tuple[Messages, str]]) -> list[tuple[float, int]]:
         """For each (messages, reply): the reply's log-probability in nats, the end token included, and its number of tokens."""
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """What an engine also offers that finishes requests one by one, so that each can be kept at once."""
+
+    def stream(self, requests: Sequence[Request], done: Done) -> list[Completion]:
+        """As generate; before it returns or raises, `done` has had the place and completion of every finished request, in any order."""
 
 
 def chunked(requests: Sequence[Request], size: int) -> Iterable[Sequence[Request]]:

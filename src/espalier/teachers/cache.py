@@ -18,7 +18,7 @@ from pathlib import Path
 
 from espalier.errors import CorruptInput, DiskFull, EspalierError
 from espalier.seeds import digest
-from espalier.teachers.base import Completion, Request, Teacher, chunked
+from espalier.teachers.base import Completion, Request, Streaming, Teacher, chunked
 
 VERSION = 2  # of the table, kept in `pragma user_version`; 1 (kept as 0) had max_tokens inside the key's hash, from which it cannot be taken out again
 SCHEMA = """
@@ -78,7 +78,7 @@ class Cache:
             raise
 
     def find(self, keys: Iterable[Key]) -> dict[Key, Completion]:
-        """What is known of `keys`: a reply that ended by itself within the wanted max_tokens, or one that was cut off exactly there."""
+        """What is known of `keys`: a reply that ended by itself before the wanted max_tokens, or one that was cut off exactly there."""
         keys = list(keys)
         hashes = sorted({key.hash for key in keys})
         stored: dict[str, dict[int, Completion]] = {}
@@ -162,6 +162,7 @@ def generate_cached(
 
     A chunk is written in one transaction, and chunks are cut before anything is looked up. So a resumed run puts the same rows through the model together as
     an undisturbed one, and floating-point sums, which depend on the batch, come out the same to the last bit.
+    A streaming engine's completions do not hang on their neighbours: each is written as soon as it is there.
     teacher: called only if something is missing (loading a model takes seconds). progress: called with (done, found in the cache).
     """
     completions: list[Completion] = []
@@ -172,21 +173,41 @@ def generate_cached(
         hits += sum(key in known for key in keys)
         missing = {key: request for key, request in zip(keys, some, strict=True) if key not in known}
         if missing:
-            fresh = dict(zip(missing, teacher().generate(list(missing.values())), strict=True))
-            cache.add({key: completion for key, completion in fresh.items() if completion.finish != "error"})
-            known |= fresh
+            ready = len(completions) + len(some) - len(missing)
+            known |= _ask(teacher(), missing, cache, progress=lambda done, ready=ready, hits=hits: progress(ready + done, hits))
         completions += [known[key] for key in keys]
         progress(len(completions), hits)
     return completions
 
 
+def _ask(teacher: Teacher, missing: dict[Key, Request], cache: Cache, *, progress: Callable[[int], None]) -> dict[Key, Completion]:
+    """Completions by key, kept; progress: called with the number that is done, where the engine hands them over one by one."""
+    keys, requests = list(missing), list(missing.values())
+    if not isinstance(teacher, Streaming):
+        fresh = dict(zip(keys, teacher.generate(requests), strict=True))
+        _keep(cache, fresh)
+        return fresh
+    done: list[int] = []
+
+    def keep(place: int, completion: Completion) -> None:
+        _keep(cache, {keys[place]: completion})
+        done.append(place)
+        progress(len(done))
+
+    return dict(zip(keys, teacher.stream(requests, keep), strict=True))
+
+
+def _keep(cache: Cache, completions: dict[Key, Completion]) -> None:
+    cache.add({key: completion for key, completion in completions.items() if completion.finish != "error"})
+
+
 def _fitting(stored: dict[int, Completion], max_tokens: int) -> Completion | None:
     """The stored reply (by its own max_tokens) that `max_tokens` would give too.
 
-    Tokens count the end token (teachers/base.py), so a reply of n tokens that ended by itself ends so under every limit from n upwards. A reply cut off
-    further on would be cut off here as well, but its first tokens are not stored.
+    A reply of n tokens that ended by itself ends so under every limit above n (under n itself too where the end token is counted; some endpoints leave it
+    out). A reply cut off further on would be cut off here as well, but its first tokens are not stored.
     """
     if max_tokens in stored:
         return stored[max_tokens]
-    ended = [at for at, reply in stored.items() if reply.finish == "stop" and reply.tokens <= max_tokens]
+    ended = [at for at, reply in stored.items() if reply.finish == "stop" and reply.tokens < max_tokens]
     return stored[min(ended)] if ended else None
