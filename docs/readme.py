@@ -12,20 +12,23 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from espalier.stats import verdict
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def result_table(root: Path = ROOT) -> str:
-    """The arms of the study with intervals, from metrics/compare.json."""
+    """The arms of the study with intervals and verdicts, from metrics/compare.json."""
     arms = json.loads((root / "metrics/compare.json").read_text())["compare"]
+    level = 1 - YAML(typ="safe").load(root / "params.yaml")["compare"]["confidence"]
     baseline = next(name for name, numbers in arms.items() if "accuracy_difference_macro" not in numbers)
     lines = [
-        f"| recipe | right answers, every leaf equal | against `{baseline}`, every leaf equal | against `{baseline}`, natural weights |",
-        "|---|---|---|---|",
+        f"| recipe | right answers, every leaf equal | against `{baseline}`, every leaf equal | verdict | against `{baseline}`, natural weights |",
+        "|---|---|---|---|---|",
     ]
     for name in sorted(arms, key=lambda name: -arms[name]["accuracy_macro"]):
-        differences = ["", ""] if name == baseline else [_interval(arms[name], f"accuracy_difference_{one}", "+") for one in ("macro", "natural")]
-        lines.append(f"| {' | '.join([f'`{name}`', _interval(arms[name], 'accuracy_macro', ''), *differences])} |")
+        against = ["", "baseline", ""] if name == baseline else _against(arms[name], level)
+        lines.append(f"| {' | '.join([f'`{name}`', _interval(arms[name], 'accuracy_macro', '', unit='%'), *against])} |")
     return "\n".join(lines)
 
 
@@ -58,9 +61,14 @@ def render(text: str, root: Path = ROOT) -> str:
     return text
 
 
-def _interval(numbers: dict[str, float], name: str, sign: str) -> str:
+def _against(numbers: dict[str, float], level: float) -> list[str]:
+    macro, natural = (_interval(numbers, f"accuracy_difference_{one}", "+", unit="points") for one in ("macro", "natural"))
+    return [macro, verdict(numbers["accuracy_difference_macro"], numbers["accuracy_p_holm_macro"], higher_is_better=True, level=level), natural]
+
+
+def _interval(numbers: dict[str, float], name: str, sign: str, *, unit: str) -> str:
     mean, low, high = (100 * numbers[one] for one in (name, f"{name}_low", f"{name}_high"))
-    return f"{mean:{sign}.1f} % ({low:{sign}.1f} .. {high:{sign}.1f})"
+    return f"{mean:{sign}.1f} {unit} ({low:{sign}.1f} .. {high:{sign}.1f})"
 
 
 def _stages(root: Path) -> dict[str, dict]:
