@@ -10,7 +10,7 @@ from tests.closure import ROOT
 
 TINY = {
     "teacher.examples": "1500",
-    "teacher.optimizer.tokens": "30000",
+    "teacher.optimizer.tokens": "90000",  # with fewer its problems are too often the same ones to fill a budget
     "plan.rows": "120",
     "gen.chunk_rows": "50",
     "gen.answers": "2",
