@@ -1,0 +1,126 @@
+"""A run that stops goes on from its checkpoints, and ends with the weights of an undisturbed one."""
+
+import json
+import resource
+
+import pytest
+
+from espalier.errors import DiskFull
+from espalier.train import Checkpoints
+from tests.test_train import Stop, on_the_cpu, same, settings, stop_after, tiny, train, weights  # noqa: F401 (a fixture that works by being here)
+
+# checkpoints
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    """Weights and curve of a run of 12 steps without checkpoints."""
+    model = tiny()
+    curve = train(model, settings(12))
+    return weights(model), curve
+
+
+def stopped(folder, *, after, every=3):
+    """A run of 12 steps that ends in an error after some."""
+    with pytest.raises(Stop):
+        train(tiny(), settings(12), checkpoints=Checkpoints(folder, every), progress=stop_after(after))
+    return sorted(path.name for path in folder.iterdir())
+
+
+def resumed(folder):
+    """Weights, curve and first step of the same run, started again with other weights in the model: all must come from the checkpoint."""
+    return run_again(folder, seed=99)
+
+
+def run_again(folder, *, seed=0):
+    """Weights, curve and first step of the same run, started again."""
+    model, heard = tiny(seed), []
+    curve = train(model, settings(12), checkpoints=Checkpoints(folder, 3), progress=lambda step, steps: heard.append(step.step))
+    return weights(model), curve, heard[0]
+
+
+def test_checkpoints_change_no_bit_of_a_run(undisturbed, tmp_path):
+    model = tiny()
+    curve = train(model, settings(12), checkpoints=Checkpoints(tmp_path, 2))
+    assert same(weights(model), undisturbed[0])
+    assert curve == undisturbed[1]
+
+
+@pytest.mark.parametrize(("after", "first"), [(5, 4), (6, 4), (8, 7), (11, 10)])
+def test_a_run_that_stops_goes_on_and_ends_with_the_weights_of_an_undisturbed_one(undisturbed, tmp_path, after, first):
+    """A step is reported before it is saved, so a run that stops at step 6 has saved step 3."""
+    stopped(tmp_path, after=after)
+    final, curve, began = resumed(tmp_path)
+    assert (began, same(final, undisturbed[0]), curve) == (first, True, undisturbed[1])
+
+
+def test_a_run_that_stops_before_its_first_checkpoint_starts_over(undisturbed, tmp_path):
+    with pytest.raises(Stop):
+        train(tiny(), settings(12), checkpoints=Checkpoints(tmp_path, 3), progress=stop_after(2))
+    final, curve, began = run_again(tmp_path)
+    assert (began, same(final, undisturbed[0]), curve) == (1, True, undisturbed[1])
+
+
+def test_a_run_may_stop_again_and_again(undisturbed, tmp_path):
+    for after in (4, 7, 10):
+        stopped(tmp_path, after=after)
+    final, curve, began = resumed(tmp_path)
+    assert (began, same(final, undisturbed[0]), curve) == (10, True, undisturbed[1])
+
+
+def test_the_two_newest_checkpoints_are_kept_and_none_of_the_last_step(tmp_path):
+    assert stopped(tmp_path / "one", after=5) == ["000000003"]
+    assert stopped(tmp_path / "four", after=11, every=2) == ["000000008", "000000010"]
+    train(tiny(), settings(12), checkpoints=Checkpoints(tmp_path / "whole", 3))
+    assert sorted(path.name for path in (tmp_path / "whole").iterdir()) == ["000000006", "000000009"]
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "curve.json"])
+def test_a_torn_checkpoint_is_passed_over_for_the_one_before(undisturbed, tmp_path, file):
+    assert stopped(tmp_path, after=7) == ["000000003", "000000006"]
+    torn = tmp_path / "000000006" / file
+    torn.write_bytes(torn.read_bytes()[:-40])
+    final, curve, began = resumed(tmp_path)
+    assert (began, same(final, undisturbed[0]), curve) == (4, True, undisturbed[1])
+
+
+def test_a_run_whose_checkpoints_are_all_torn_starts_over(undisturbed, tmp_path):
+    for name in stopped(tmp_path, after=7):
+        (tmp_path / name / "model.safetensors").unlink()
+    final, curve, began = run_again(tmp_path)
+    assert (began, same(final, undisturbed[0]), curve) == (1, True, undisturbed[1])
+
+
+def test_a_full_disk_ends_the_run_with_the_checkpoint_before_in_place(undisturbed, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_up(step, steps):
+        if step.step == 4:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+
+    try:
+        with pytest.raises(DiskFull) as caught:
+            train(tiny(), settings(12), checkpoints=Checkpoints(tmp_path, 3), progress=fill_up)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(caught.value).startswith(f"{tmp_path}/000000006: the disk refused a checkpoint (")
+    assert str(caught.value).endswith("; free some space and run again, training goes on from the one before")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000003"]
+    final, curve, began = resumed(tmp_path)
+    assert (began, same(final, undisturbed[0]), curve) == (4, True, undisturbed[1])
+
+
+def test_what_a_killed_write_left_does_not_disturb(undisturbed, tmp_path):
+    stopped(tmp_path, after=4)
+    (tmp_path / ".writing").mkdir()
+    (tmp_path / ".writing" / "model.safetensors").write_bytes(b"half")
+    final, _, began = resumed(tmp_path)
+    assert (began, same(final, undisturbed[0])) == (4, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000006", "000000009"]
+
+
+def test_a_checkpoint_is_safetensors_and_json(tmp_path):
+    stopped(tmp_path, after=5)
+    assert sorted(path.name for path in (tmp_path / "000000003").iterdir()) == ["curve.json", "model.safetensors", "optimizer.safetensors"]
+    curve = json.loads((tmp_path / "000000003" / "curve.json").read_text())
+    assert [(step, tokens) for step, tokens, _, _ in curve] == [(1, 64), (2, 128), (3, 192)]
