@@ -8,10 +8,10 @@ from espalier.log import say
 from espalier.stage import stage
 from espalier.stats import weights_by_rank
 from espalier.teachers.hf import HfTeacher
-from espalier.world.grammar import verify
+from stages._world import read_world
 
 
-@stage("evaluate", items=("recipe", "seed"), reads=("evaluate", "teacher.skew"))
+@stage("evaluate", items=("recipe", "seed"), reads=("world", "evaluate", "teacher.skew"))
 def main(params, recipe, seed):
     """Examine a student."""
     settings, exam = params.evaluate, Path("data/exam")
@@ -21,7 +21,7 @@ def main(params, recipe, seed):
         read_rows(exam / "items.parquet"),
         read_rows(exam / "gold.parquet"),
         max_tokens=settings.max_tokens,
-        verify=lambda text, reply: verify(text, reply).verdict,
+        grade=read_world(params).grade,
     )
     leaves = read_rows("data/taxonomy/leaves.parquet")
     weights = dict(zip(leaves["leaf"], weights_by_rank(leaves["rank"].to_list(), params.teacher.skew), strict=True))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from espalier.exam import reference_texts, set_exam
+from espalier.exam import reference_texts, seed_reference, set_exam, set_seed_exam
 from espalier.io import read_rows, write_json, write_rows
 from espalier.log import say
 from espalier.stage import stage
@@ -10,12 +10,17 @@ from espalier.stage import stage
 OUT = Path("data/exam")
 
 
-@stage("exam", reads=("seed", "exam", "teacher.skew"))
+@stage("exam", reads=("seed", "world", "exam", "teacher.skew"))
 def main(params):
-    """Set the exam: held out by problem key, by wording and by difficulty."""
+    """Set the exam: held out by problem key, by wording and by difficulty; in a world without a grammar the held-out seed examples."""
+    settings, skew = params.exam, params.teacher.skew
     leaves, seeds = read_rows("data/taxonomy/leaves.parquet"), read_rows("data/taxonomy/seeds.parquet")
-    items, gold = set_exam(leaves, seeds, params.exam, seed=params.seed)
-    reference = reference_texts(leaves, items, n=params.exam.reference_texts, skew=params.teacher.skew, seed=params.seed)
+    if params.world == "builtin":
+        items, gold = set_exam(leaves, seeds, settings, seed=params.seed)
+        reference = reference_texts(leaves, items, n=settings.reference_texts, skew=skew, seed=params.seed)
+    else:
+        items, gold = set_seed_exam(leaves, seeds, seed=params.seed)
+        reference = seed_reference(items, gold, n=settings.reference_texts)
     write_rows(OUT / "items.parquet", items)
     write_rows(OUT / "gold.parquet", gold)
     write_rows(OUT / "reference.parquet", reference)

@@ -11,12 +11,12 @@ from espalier.teachers.pin import teacher_folder
 from espalier.tokens import load_chat
 
 
-@stage("mix", items=("recipe",), reads=("seed", "mix"))
+@stage("mix", items=("recipe",), reads=("seed", "mix", "tokens.tokenizer"))
 def main(params, recipe):
     """Mix a recipe's training set."""
     settings = params.mix
     rows = read_rows(f"data/decontaminate/{recipe}/kept.parquet")
-    counts = [len(document.ids) for document in training_documents(load_chat(teacher_folder(Path("models/teacher"))), rows)]
+    counts = [len(document.ids) for document in training_documents(load_chat(teacher_folder(Path(params.tokens.tokenizer)), extend=True), rows)]
     mixed = mix_rows(rows, budget_tokens=settings.budget_tokens, token_counts=counts, seed=params.seed, allow_short=settings.allow_short)
     numbers = mix_metrics(mixed, budget_tokens=settings.budget_tokens)
     write_rows(f"data/mix/{recipe}/rows.parquet", mixed)

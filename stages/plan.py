@@ -5,7 +5,8 @@ from pathlib import Path
 from espalier.attributes import choose
 from espalier.io import read_json, read_rows, write_json, write_rows
 from espalier.log import say
-from espalier.plan import plan_metrics, plan_rows
+from espalier.plan import Tables, ask_of, plan_metrics, plan_rows
+from espalier.prompts import Prompt
 from espalier.stage import stage
 
 
@@ -13,13 +14,16 @@ from espalier.stage import stage
 def main(params, recipe):
     """Plan a recipe's rows: leaf, attributes, seed examples."""
     settings, out = params.recipes[recipe], Path("data/plan") / recipe
-    leaves, seeds = read_rows("data/taxonomy/leaves.parquet"), read_rows("data/taxonomy/seeds.parquet")
     lists = {name: tuple(values) for name, values in read_json("data/taxonomy/attributes.json").items()}
     attributes = choose(lists, settings.attributes, where=f"params.yaml: recipes.{recipe}")
-    prompts = read_json("data/taxonomy/prompts.json")
-    rows = plan_rows(recipe, settings, leaves, seeds, attributes, rows=params.plan.rows, seed=params.seed)
+    known = read_json("data/taxonomy/prompts.json")
+    prompts = {step: known[prompt] for step, prompt in settings.steps.items()}
+    documents = read_rows("data/taxonomy/documents.parquet")["text"].to_list()
+    tables = Tables(read_rows("data/taxonomy/leaves.parquet"), read_rows("data/taxonomy/seeds.parquet"), documents)
+    ask = ask_of([Prompt.from_json(prompt) for prompt in prompts.values()])
+    rows = plan_rows(recipe, settings, tables, attributes, ask, rows=params.plan.rows, seed=params.seed)
     write_rows(out / "rows.parquet", rows)
-    write_json(out / "prompts.json", {step: prompts[prompt] for step, prompt in settings.steps.items()})
+    write_json(out / "prompts.json", prompts)
     write_json(f"metrics/plan/{recipe}.json", {"plan": {recipe: plan_metrics(rows)}})
     say(f"plan: {rows.height:,} rows for {recipe}, {', '.join(settings.steps)} -> {out}")
 

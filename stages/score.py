@@ -4,18 +4,14 @@ from espalier.io import read_rows, write_json, write_rows
 from espalier.log import say
 from espalier.score import score_metrics, score_rows
 from espalier.stage import stage
-from espalier.world.grammar import verify
+from stages._world import read_world
 
 
 @stage("score", items=("recipe",), reads=("world", "score"))
 def main(params, recipe):
     """Score a recipe's samples: heuristics, verifier, vote."""
-    assert params.world == "builtin", params.world
     rows = read_rows(f"data/answer/{recipe}/rows.parquet")
-    def verifier(context, query, answer):
-        return verify(f"{context} {query}", answer)
-
-    scored = score_rows(rows, verify=verifier, repeat_words=params.score.repeat_words)
+    scored = score_rows(rows, verify=read_world(params).verify, repeat_words=params.score.repeat_words)
     numbers = score_metrics(scored)
     write_rows(f"data/score/{recipe}/rows.parquet", scored)
     write_json(f"metrics/score/{recipe}.json", {"score": {recipe: numbers}})

@@ -2,38 +2,44 @@
 
 from pathlib import Path
 
-from espalier.attributes import choose, parse_attributes
+import polars
+
+from espalier.attributes import choose, parse_attributes, parse_openings
+from espalier.documents import ENDINGS as DOCUMENT_ENDINGS
+from espalier.documents import passages
 from espalier.errors import InputMissing, ParamsError
+from espalier.general import check_leaf
 from espalier.io import files_under, read_text, write_json, write_rows
 from espalier.log import say
 from espalier.params import did_you_mean
 from espalier.prompts import parse_prompt
 from espalier.stage import stage
-from espalier.taxonomy import YAML_ENDINGS, parse_tree, tabulate
+from espalier.taxonomy import YAML_ENDINGS, SeedLeaf, parse_tree, tabulate
 from espalier.world.grammar import LEAF_OF
 
 OUT = Path("data/taxonomy")
 
 
-@stage("taxonomy", reads=("world", "taxonomy", "recipes"))
+@stage("taxonomy", reads=("world", "taxonomy", "recipes", "exam.held_out_examples"))
 def main(params):
     """Check and tabulate leaves, seed examples, attributes and prompts."""
-    settings, world = params.taxonomy, params.world
-    tree = parse_tree({path: read_text(Path(settings.tree) / path) for path in files_under(_folder(settings.tree), YAML_ENDINGS)}, folder=settings.tree)
-    for leaf in tree:
-        if leaf.verifier not in LEAF_OF:
-            wanted = did_you_mean(leaf.verifier, LEAF_OF) if leaf.verifier else "the exam of this world needs one: name it"
-            raise ParamsError(f'{settings.tree}/{leaf.leaf}/leaf.yaml: verifier is "{leaf.verifier}", no task of the world {world}; {wanted}')
+    settings = params.taxonomy
+    tree = parse_tree(_texts(settings.tree, YAML_ENDINGS, "tree"), folder=settings.tree)
+    requirements = [check_leaf(leaf, folder=settings.tree) if params.world == "general" else _check_task(leaf, settings.tree) for leaf in tree]
     attributes = parse_attributes(read_text(settings.attributes), file=settings.attributes)
+    banned = parse_openings(read_text(settings.openings), file=settings.openings)
     prompts = {}
-    for name, text in _texts(settings.prompts, "*.yaml").items():
-        prompt = parse_prompt(text, file=f"{settings.prompts}/{name}", attributes=attributes)
+    for name, text in _texts(settings.prompts, (".yaml",), "prompts").items():
+        prompt = parse_prompt(text, file=f"{settings.prompts}/{name}", attributes=attributes, banned=banned)
         prompts[prompt.id] = prompt
+    documents = passages(_texts(settings.documents, DOCUMENT_ENDINGS, "documents"))
     for name, recipe in params.recipes.items():
-        _check_recipe(name, recipe, prompts, attributes)
-    leaves, seeds = tabulate(tree)
+        _check_recipe(name, recipe, prompts, attributes, documents)
+    leaves, seeds = tabulate(tree, held_out=params.exam.held_out_examples if params.world == "general" else 0)
+    leaves = leaves.with_columns(polars.Series("requirements", requirements, dtype=polars.String))
     write_rows(OUT / "leaves.parquet", leaves)
     write_rows(OUT / "seeds.parquet", seeds)
+    write_rows(OUT / "documents.parquet", polars.DataFrame({"text": documents}, schema={"text": polars.String}))
     write_json(OUT / "attributes.json", attributes)
     write_json(OUT / "prompts.json", {name: prompt.as_json() for name, prompt in prompts.items()})
     branches = leaves.group_by("branch").len().sort("branch").rows()
@@ -44,17 +50,21 @@ def main(params):
     say(f"taxonomy: {leaves.height} leaves, {seeds.height} seed examples, {len(prompts)} prompts -> {OUT}")
 
 
-def _texts(folder: str, pattern: str) -> dict[str, str]:
-    return {str(file.relative_to(folder)): read_text(file) for file in sorted(_folder(folder).glob(pattern))}
+def _texts(folder: str, endings: tuple[str, ...], setting: str) -> dict[str, str]:
+    if not Path(folder).is_dir():
+        raise InputMissing(f"{folder}: no such folder; params.yaml: taxonomy.{setting} must name one")
+    return {path: read_text(Path(folder) / path) for path in files_under(Path(folder), endings)}
 
 
-def _folder(name: str) -> Path:
-    if not Path(name).is_dir():
-        raise InputMissing(f"{name}: no such folder; taxonomy.tree and taxonomy.prompts in params.yaml name folders")
-    return Path(name)
+def _check_task(leaf: SeedLeaf, tree: str) -> str:
+    """The built-in world knows every leaf by its verifier, and has no requirements beside it."""
+    if leaf.verifier not in LEAF_OF:
+        wanted = did_you_mean(leaf.verifier, LEAF_OF) if leaf.verifier else "the exam of this world needs one: name it"
+        raise ParamsError(f'{tree}/{leaf.leaf}/leaf.yaml: verifier is "{leaf.verifier}", no task of the world builtin; {wanted}')
+    return ""
 
 
-def _check_recipe(name, recipe, prompts, attributes):
+def _check_recipe(name, recipe, prompts, attributes, documents):
     """Every prompt that a recipe names exists, belongs to the step and gets its inputs."""
     chosen = choose(attributes, recipe.attributes, where=f"params.yaml: recipes.{name}")
     for step, prompt in recipe.steps.items():
@@ -63,6 +73,8 @@ def _check_recipe(name, recipe, prompts, attributes):
             raise ParamsError(f'{at} names the prompt "{prompt}", for which there is no file; {did_you_mean(prompt, prompts)}')
         if prompts[prompt].step != step:
             raise ParamsError(f'{at} names "{prompt}", a prompt of the step {prompts[prompt].step}; name one of {step}')
+        if "source" in prompts[prompt].inputs and not documents:
+            raise ParamsError(f"{at}: the prompt uses a passage of the documents; put some into the folder of taxonomy.documents")
         for missing in sorted((set(prompts[prompt].inputs) & set(attributes)) - set(chosen)):
             raise ParamsError(f'{at}: the prompt uses the attribute "{missing}"; add it to recipes.{name}.attributes')
 

@@ -17,7 +17,7 @@ from espalier.tokens import load_chat, pack, save_chat
 def main(params, recipe):
     """Tokenize and pack a recipe's training set."""
     out, length = Path("data/tokens") / recipe, params.tokens.context_tokens
-    chat = load_chat(teacher_folder(Path("models/teacher")))
+    chat = load_chat(teacher_folder(Path(params.tokens.tokenizer)), extend=True)
     documents = training_documents(chat, read_rows(f"data/mix/{recipe}/rows.parquet"))
     data = pack(documents, length, pad_id=chat.pad_id)
     for name, array in (("tokens", data.tokens_NT), ("documents", data.documents_NT), ("targets", data.targets_NT)):

@@ -1,14 +1,29 @@
 import re
+from functools import partial
 
 import polars as pl
 import pytest
 
-from espalier.generate import Sampling, evolve_queries, measure, start_rows, write_answers, write_contexts, write_queries
+from espalier.evolve import evolve_queries
+from espalier.generate import Sampling, measure, start_rows, write_answers, write_contexts, write_queries
 from espalier.prompts import Prompt
+from espalier.replies import parse_contract
 from espalier.settings import Gen
 from espalier.teachers.base import Completion
-from espalier.world.grammar import gains, parse
+from espalier.world.grammar import parse
+from espalier.worlds import Builtin
 from tests.worlds import Scripted, spoken
+
+class Barren(Builtin):
+    """A world in which no evolution gains anything."""
+
+    def gain(self, parent, child, operation):
+        return "nothing new"
+
+
+def TEACHER_POSES(row):
+    """No world poses a problem itself."""
+
 
 EMPTY = spoken("")
 CUT = spoken("list : 4", finish="length")
@@ -24,9 +39,10 @@ PARENT = "list : 4 9 2 . what is the largest digit ?"
 SAME = "list : 4 9 2 . largest digit ?"  # in other words
 
 
-def prompt(step, text, *, branches=()):
+def prompt(step, text, *, branches=(), reply=None):
     """A prompt file of one message, whose inputs are what the message uses."""
-    return Prompt(f"{step}.test", step, branches, tuple(re.findall(r"\{\{ (\w+) \}\}", text)), (("user", text),))
+    inputs = tuple(re.findall(r"\{\{ (\w+) \}\}", text))
+    return Prompt(f"{step}.test", step, branches, inputs, (("user", text),), parse_contract(reply, step=step, banned=(), file=""))
 
 
 CONTEXT = prompt("context", "about {{ task }}", branches=("knowledge",))
@@ -36,16 +52,17 @@ ANSWER = prompt("answer", "{{ context }} {{ query }}")
 
 
 def sampling(*, seed=42, answers=1):
-    return Sampling(Gen(0.7, 0.9, 16, answers, 10), seed)
+    return Sampling(Gen(0.7, 0.9, 16, answers, 4, 0.7, 10), seed)
 
 
 def plan(n, *, branch="knowledge"):
     """Rows as the stage plan leaves them, r0 r1 ..., in order of id."""
     names = [f"r{i}" for i in range(n)]
     return pl.DataFrame(
-        {"id": names, "root_id": names, "parent_id": "", "recipe": "lab", "index": range(n), "leaf": "a/b/c", "branch": branch,
-         "task": [f"task {i}" for i in range(n)], "example": "", "document": "", "attributes": '{"size": "long"}'},
-        schema_overrides={"index": pl.Int64},
+        {"id": names, "root_id": names, "parent_id": "", "call": names, "turn": 0, "recipe": "lab", "index": range(n), "leaf": "a/b/c", "branch": branch,
+         "task": [f"task {i}" for i in range(n)], "topic": "", "requirements": "", "verifier": "", "checks": "", "example": "", "examples": "", "document": "",
+         "pool": "", "source": "", "attributes": '{"size": "long"}'},
+        schema_overrides={"index": pl.Int64, "turn": pl.Int64},
     )  # fmt: skip
 
 
@@ -65,7 +82,7 @@ def said(requests):
 
 def evolved(rows, reply, *, operations=("deepen", "widen"), seed=42):
     teacher = Scripted(reply)
-    return evolve_queries(rows, EVOLVE, operations, sampling(seed=seed), teacher.generate, gains=gains), teacher
+    return evolve_queries(rows, EVOLVE, operations, sampling(seed=seed), teacher.generate, world=Builtin()), teacher
 
 
 def test_start_rows_are_whole_and_have_cost_nothing():
@@ -86,7 +103,7 @@ def test_the_step_context_fills_its_column_and_the_cost_and_no_other():
 def test_the_step_query_sees_the_context_and_the_attributes():
     rows = start_rows(plan(1)).with_columns(pl.lit("list : 4 .").alias("context"))
     teacher = Scripted(lambda request: "what ?")
-    written = write_queries(rows, QUERY, sampling(), teacher.generate)
+    written = write_queries(rows, QUERY, sampling(), teacher.generate, pose=TEACHER_POSES)
     assert said(teacher.asked) == [(("user", "list : 4 . long ?"),)]
     assert written["query"].to_list() == ["what ?"]
     assert changed(rows, written) == {"query", "spent_tokens"}
@@ -107,7 +124,7 @@ def test_every_request_carries_the_sampling_of_params():
     assert [(r.temperature, r.top_p, r.max_tokens) for r in teacher.asked] == [(0.7, 0.9, 16)]
 
 
-@pytest.mark.parametrize("write", [write_contexts, write_queries])
+@pytest.mark.parametrize("write", [write_contexts, partial(write_queries, pose=TEACHER_POSES)])
 def test_a_recipe_without_a_step_passes_its_rows_and_asks_nobody(write):
     rows, teacher = start_rows(plan(3)), Scripted(lambda request: "x")
     assert write(rows, None, sampling(), teacher.generate).equals(rows)
@@ -116,7 +133,7 @@ def test_a_recipe_without_a_step_passes_its_rows_and_asks_nobody(write):
 
 def test_a_recipe_without_evolution_passes_its_rows_with_no_operation():
     rows, teacher = posed(3), Scripted(lambda request: "x")
-    passed = evolve_queries(rows, None, (), sampling(), teacher.generate, gains=gains)
+    passed = evolve_queries(rows, None, (), sampling(), teacher.generate, world=Builtin())
     assert passed.drop("operation").equals(rows)
     assert passed["operation"].to_list() == ["", "", ""]
     assert teacher.asked == []
@@ -130,7 +147,7 @@ def test_a_prompt_asks_only_the_rows_of_its_branches():
 
 
 @pytest.mark.parametrize("kind", sorted(FAILURES))
-@pytest.mark.parametrize(("column", "write", "step_prompt"), [("context", write_contexts, CONTEXT), ("query", write_queries, QUERY)])
+@pytest.mark.parametrize(("column", "write", "step_prompt"), [("context", write_contexts, CONTEXT), ("query", partial(write_queries, pose=TEACHER_POSES), QUERY)])
 def test_a_failed_reply_is_kept_with_its_status_and_reason(kind, column, write, step_prompt):
     reply = FAILURES[kind]
     first = write(start_rows(plan(1)), step_prompt, sampling(), lambda requests: [reply]).row(0, named=True)
@@ -144,8 +161,8 @@ def test_a_row_that_failed_is_asked_by_no_later_step_and_keeps_its_status(kind):
     failed = write_contexts(start_rows(plan(2)), CONTEXT, sampling(), teacher.generate).filter(pl.col("status") != "ok")
     assert failed["id"].to_list() == ["r0"]
     before = len(teacher.asked)
-    rows = write_queries(failed, QUERY, sampling(), teacher.generate)
-    rows = evolve_queries(rows, EVOLVE, ("deepen",), sampling(), teacher.generate, gains=gains)
+    rows = write_queries(failed, QUERY, sampling(), teacher.generate, pose=TEACHER_POSES)
+    rows = evolve_queries(rows, EVOLVE, ("deepen",), sampling(), teacher.generate, world=Builtin())
     assert rows.drop("operation").equals(failed)
     rows = write_answers(rows, ANSWER, sampling(answers=3), teacher.generate)
     assert len(teacher.asked) == before
@@ -247,8 +264,8 @@ def run_all(seed):
     """The seeds of every request of four steps on 3 rows, 2 answers each: 3 + 3 + 3 + 6."""
     teacher = Scripted(lambda request: PARENT)
     rows = write_contexts(start_rows(plan(3)), CONTEXT, sampling(seed=seed), teacher.generate)
-    rows = write_queries(rows, QUERY, sampling(seed=seed), teacher.generate)
-    rows = evolve_queries(rows, EVOLVE, ("deepen",), sampling(seed=seed), teacher.generate, gains=lambda parent, child: False)
+    rows = write_queries(rows, QUERY, sampling(seed=seed), teacher.generate, pose=TEACHER_POSES)
+    rows = evolve_queries(rows, EVOLVE, ("deepen",), sampling(seed=seed), teacher.generate, world=Barren())
     write_answers(rows, ANSWER, sampling(seed=seed, answers=2), teacher.generate)
     return [request.seed for request in teacher.asked]
 
@@ -274,8 +291,8 @@ def test_asking_for_more_answers_keeps_the_seeds_of_the_first_ones():
 
 STEPS = {
     "context": lambda rows, ask: write_contexts(rows, CONTEXT, sampling(), ask),
-    "query": lambda rows, ask: write_queries(rows, QUERY, sampling(), ask),
-    "evolve": lambda rows, ask: evolve_queries(rows, EVOLVE, ("deepen",), sampling(), ask, gains=gains),
+    "query": lambda rows, ask: write_queries(rows, QUERY, sampling(), ask, pose=TEACHER_POSES),
+    "evolve": lambda rows, ask: evolve_queries(rows, EVOLVE, ("deepen",), sampling(), ask, world=Builtin()),
     "answer": lambda rows, ask: write_answers(rows, ANSWER, sampling(answers=2), ask),
 }
 

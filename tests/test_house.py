@@ -18,9 +18,9 @@ SOURCES = sorted((ROOT / "src").rglob("*.py")) + sorted((ROOT / "stages").rglob(
 # A module imports only from lower floors, or from its own floor without a cycle.
 FLOORS = (
     {"errors", "params", "settings", "io", "seeds", "log", "progress", "stage"},
-    {"text", "stats", "student_t", "old_qna", "qna", "taxonomy", "prompts", "attributes"},
+    {"text", "stats", "student_t", "old_qna", "qna", "taxonomy", "prompts", "replies", "gates", "attributes", "documents", "novelty", "nearest"},
     {"world", "teachers", "scorers", "dedup", "tokens", "diversity", "model", "muon", "checkpoints", "samples", "decontaminate", "mix", "plan", "filter", "score"},
-    {"exam", "teacher", "generate", "train", "evaluate", "compare", "plot_tables", "report", "gather", "lineage"},
+    {"exam", "teacher", "generate", "evolve", "general", "worlds", "train", "evaluate", "compare", "plot_tables", "report", "gather", "lineage"},
     {"cli", "commands"},
 )
 

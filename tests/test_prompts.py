@@ -7,6 +7,7 @@ from jinja2.exceptions import SecurityError
 from espalier.attributes import parse_attributes
 from espalier.errors import ParamsError
 from espalier.prompts import INPUTS, Prompt, parse_prompt
+from espalier.replies import parse_contract
 from espalier.taxonomy import BRANCHES
 from tests.closure import ROOT
 
@@ -19,6 +20,7 @@ WHOLE = {
     "messages": [{"role": "user", "content": "{{ context }} write a {{ size }} task ."}],
     "examples": [{"inputs": {"context": "list : 4 9 2 .", "size": "short"}, "messages": ["list : 4 9 2 . write a short task ."]}],
 }
+EXAMPLE_OF_LINES = [{"inputs": {"context": "a\nb", "size": "s"}, "messages": ["a\nb\ns ."]}]
 SHIPPED = sorted((ROOT / "data/seeds/prompts/builtin").glob("*.yaml"))
 
 
@@ -52,7 +54,7 @@ def test_a_prompt_is_what_its_file_says():
         ({"step": GONE}, "the key step is missing"),
         ({"examples": GONE}, "the key examples is missing"),
         ({"input": []}, 'input is no key of a prompt file; did you mean "inputs"?'),
-        ({"zeal": 1}, "zeal is no key of a prompt file; known: about, branches, examples, inputs, messages, step"),
+        ({"zeal": 1}, "zeal is no key of a prompt file; known: about, branches, examples, inputs, messages, reply, step"),
         ({"messages": []}, "messages must be a list with at least one entry"),
         ({"messages": "write"}, "messages must be a list with at least one entry"),
         ({"examples": []}, "examples must be a list with at least one entry"),
@@ -89,7 +91,7 @@ def test_declared_and_used_inputs_are_the_same_set_of_things_that_a_row_offers(c
 
 
 def test_an_attribute_that_the_world_does_not_have_is_no_input():
-    with pytest.raises(ParamsError, match='inputs names "size", which no row offers; known: context, document, '):
+    with pytest.raises(ParamsError, match='inputs names "size", which no row offers; known: banned_openings, context, document, '):
         parse_prompt(json.dumps(WHOLE), file="query.test.yaml", attributes={})
 
 
@@ -139,11 +141,10 @@ def test_inputs_that_are_no_list_are_refused(inputs):
     assert "inputs" in message(inputs=inputs, messages=messages, examples=examples)
 
 
-def test_blanks_of_template_and_values_are_folded_into_single_ones():
-    content = "{% if context %}\n  {{ context }}\n{% else %}\n  nothing  here\n{% endif %}\n {{ size }} ."
-    prompt = parsed(messages=[{"role": "user", "content": content}], examples=[{"inputs": {"context": "", "size": "s"}, "messages": ["nothing here s ."]}])
-    assert prompt.render({"context": "  a\n\tb ", "size": "c"}) == (("user", "a b c ."),)
-    assert prompt.render({"context": "", "size": ""}) == (("user", "nothing here ."),)
+def test_blanks_at_the_ends_go_and_the_lines_of_a_value_stay():
+    prompt = parsed(messages=[{"role": "user", "content": "{% if context %}\n{{ context }}\n{% endif %}\n{{ size }} .\n"}], examples=EXAMPLE_OF_LINES)
+    assert prompt.render({"context": "def f():\n    return 1", "size": "c"}) == (("user", "def f():\n    return 1\nc ."),)
+    assert prompt.render({"context": "", "size": ""}) == (("user", "."),)
 
 
 def test_a_row_may_offer_more_than_is_asked_and_never_less():
@@ -170,7 +171,7 @@ def test_a_template_cannot_reach_into_python(way):
     with pytest.raises(ParamsError, match="example 1: cannot be rendered, access to attribute '__class__' of '(str|tuple)' object is unsafe"):
         bare(content)
     with pytest.raises(SecurityError):  # also when a file that was not linted is read back
-        Prompt("query.x", "query", (), (), (("user", content),)).render({})
+        Prompt("query.x", "query", (), (), (("user", content),), parse_contract(None, step="query", banned=(), file="")).render({})
 
 
 def test_a_prompt_survives_json():
@@ -189,7 +190,7 @@ def test_a_step_with_branches_asks_only_their_rows_and_one_without_asks_all():
 def test_a_file_that_is_no_mapping_is_refused(text):
     with pytest.raises(ParamsError) as raised:
         parse_prompt(text, file="query.x.yaml", attributes={})
-    assert str(raised.value) == "query.x.yaml: found no mapping; a prompt file has the keys about, branches, examples, inputs, messages, step"
+    assert str(raised.value) == "query.x.yaml: found no mapping; a prompt file has the keys about, branches, examples, inputs, messages, reply, step"
 
 
 def test_every_shipped_prompt_file_is_right_and_none_is_missing():

@@ -28,6 +28,14 @@ def parse_attributes(text: str, *, file: str) -> Attributes:
     return {str(name): tuple(values) for name, values in value.items()}
 
 
+def parse_openings(text: str, *, file: str) -> tuple[str, ...]:
+    """The banned openings of a file. Raises: ParamsError for anything but a list of words."""
+    value = load_yaml(text, file=file)
+    if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
+        raise ParamsError(f"{file}: found {type(value).__name__}; it must be a list of openings, each a few words in quotes")
+    return tuple(value)
+
+
 def choose(attributes: Attributes, names: Sequence[str], *, where: str) -> Attributes:
     """The named lists. Raises: ParamsError for a name that is not there."""
     for name in names:

@@ -5,7 +5,8 @@ bytes, so they do not depend on the tokenizer.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import polars
@@ -15,11 +16,11 @@ from espalier.teachers.base import Request, Teacher
 
 
 def examine(
-    student: Teacher, items: polars.DataFrame, gold: polars.DataFrame, *, max_tokens: int, verify: Callable[[str, str], str]
+    student: Teacher, items: polars.DataFrame, gold: polars.DataFrame, *, max_tokens: int, grade: Callable[[Mapping[str, Any], str], bool]
 ) -> polars.DataFrame:
     """The exam item by item, sorted by item: item, split, leaf, branch, template, level, right, gold_loss, gold_tokens, reply.
 
-    verify: (problem text, reply) -> right | wrong | unparseable.
+    grade: (item with its gold answer, reply) -> whether it is right.
     """
     rows = items.join(gold, on="item", how="inner", validate="1:1").sort("item")
     assert rows.height == items.height == gold.height, (rows.height, items.height, gold.height)
@@ -27,7 +28,7 @@ def examine(
     requests = [Request(messages, temperature=0.0, top_p=1.0, max_tokens=max_tokens, seed=0) for messages in asked]
     replies = [completion.text for completion in student.generate(requests)]
     losses = student.score(list(zip(asked, rows["answer"], strict=True)))
-    right = [verify(messages[0][1], reply) == "right" for messages, reply in zip(asked, replies, strict=True)]
+    right = [grade(item, reply) for item, reply in zip(rows.iter_rows(named=True), replies, strict=True)]
     return rows.select("item", "split", "leaf", "branch", "template", "level").with_columns(
         polars.Series("right", right, dtype=polars.Boolean),
         polars.Series("gold_loss", [-total / tokens for total, tokens in losses], dtype=polars.Float64),

@@ -1,4 +1,6 @@
-"""The held-out exam of the built-in world, and reference text for bits per byte.
+"""The held-out exam, and reference text for bits per byte.
+
+In a world without a grammar both are the seed examples that no teacher is shown. In the built-in world the grammar sets them.
 
 Three splits, none of which shares a problem key with the seed examples: `key` (problems never taught), `template` (a wording never taught),
 `difficulty` (one level harder than taught). The verdict of the study rests on `key`.
@@ -7,10 +9,11 @@ Three splits, none of which shares a problem key with the seed examples: `key` (
 import numpy as np
 import polars
 
-from espalier.errors import BudgetError
+from espalier.errors import BudgetError, ParamsError
 from espalier.seeds import digest, rng
 from espalier.settings import Exam
 from espalier.stats import weights_by_rank
+from espalier.text import match_words
 from espalier.world.grammar import HELD_OUT_WORDING, LEAF_OF, Problem, make, parse
 from espalier.world.materials import HELD_OUT_LEVEL, LEVELS
 
@@ -34,6 +37,27 @@ def set_exam(leaves: polars.DataFrame, seeds: polars.DataFrame, settings: Exam, 
                 rows.append(_item(item, split, leaf, problem))
                 gold.append({"item": item, "answer": problem.answer})
     return polars.DataFrame(rows).sort("item"), polars.DataFrame(gold).sort("item")
+
+
+def set_seed_exam(leaves: polars.DataFrame, seeds: polars.DataFrame, *, seed: int) -> tuple[polars.DataFrame, polars.DataFrame]:
+    """The held-out seed examples as (items, gold), sorted by item; all are of the split `key`. Raises: ParamsError where none is held out."""
+    held = seeds.filter(polars.col("held_out")).join(leaves.select("leaf", "branch"), on="leaf")
+    if held.height == 0:
+        raise ParamsError("params.yaml: exam.held_out_examples is 0; a world without a grammar is examined on held-out seed examples: hold out at least 1")
+    rows, gold = [], []
+    for one in held.iter_rows(named=True):
+        item = digest(seed, "exam", one["leaf"], one["context"], one["query"])
+        key = digest(*match_words(f"{one['context']} {one['query']}"))
+        place = {"item": item, "split": "key", "template": "seed", "level": 1, "problem_key": key}
+        rows.append(place | {name: one[name] for name in ("leaf", "branch", "context", "query")})
+        gold.append({"item": item, "answer": one["answer"]})
+    order = ["item", "split", "leaf", "branch", "template", "level", "context", "query", "problem_key"]
+    return polars.DataFrame(rows).select(order).sort("item"), polars.DataFrame(gold).sort("item")
+
+
+def seed_reference(items: polars.DataFrame, gold: polars.DataFrame, *, n: int) -> polars.DataFrame:
+    """The first `n` held-out seed examples, solved (context, query, answer, problem_key)."""
+    return items.join(gold, on="item").sort("item").head(n).select("context", "query", "answer", "problem_key")
 
 
 def reference_texts(leaves: polars.DataFrame, items: polars.DataFrame, *, n: int, skew: float, seed: int) -> polars.DataFrame:

@@ -56,8 +56,8 @@ def echoes(row: Row, settings: Filter) -> str | None:
 
 
 def not_verified(row: Row, settings: Filter) -> str | None:
-    """verdict:wrong or verdict:unparseable."""
-    return f"verdict:{row['verdict']}" if settings.require_verified and row["verdict"] != "right" else None
+    """verdict:wrong or verdict:unparseable; an answer that nothing can check passes."""
+    return f"verdict:{row['verdict']}" if settings.require_verified and row["verdict"] in ("wrong", "unparseable") else None
 
 
 def few_votes(row: Row, settings: Filter) -> str | None:

@@ -1,7 +1,7 @@
-"""The four generation steps: context, query, evolve, answer. Each asks a teacher for one more part of every row.
+"""The generation steps context, query and answer: each asks a teacher for one more part of every row. The step evolve is evolve.py.
 
-A row that fails stays, with a status that says why (error, truncated, empty), and later steps pass it on. A recipe that has no prompt for a step passes all its
-rows on. Only cheap gates act here; everything statistical is left to `score`.
+A row that fails stays, with a status that says why (error, truncated, empty, unparsed, stopped, known), and later steps pass it on. A recipe that has no prompt
+for a step passes all its rows on. Only cheap gates act here; everything statistical is left to `score`.
 """
 
 import json
@@ -10,13 +10,18 @@ from dataclasses import dataclass
 
 import polars
 
-from espalier.prompts import Prompt
-from espalier.seeds import digest, number
+from espalier.novelty import Pool
+from espalier.prompts import LISTS, Prompt
+from espalier.replies import Unparsed, read_parts, schema_of, stopped_by
+from espalier.seeds import number
 from espalier.settings import Gen
 from espalier.teachers.base import Completion, Request
 
+Row = Mapping[str, object]
 Ask = Callable[[Sequence[Request]], list[Completion]]
-TEXT_COLUMNS = ("context", "query", "answer", "finish", "status", "detail")
+Pose = Callable[[Row], dict[str, str] | None]
+TEXT_COLUMNS = ("context", "query", "solution", "answer", "finish", "status", "detail")
+POOL_DRAWS = 2  # accepted problems shown beside seed examples; arXiv 2212.10560, section 2.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +40,23 @@ def start_rows(plan: polars.DataFrame) -> polars.DataFrame:
 
 def write_contexts(rows: polars.DataFrame, prompt: Prompt | None, sampling: Sampling, ask: Ask) -> polars.DataFrame:
     """Fill the column context of the rows that the prompt asks."""
-    return _fill(rows, "context", prompt, sampling, ask)
+    if prompt is None:
+        return rows
+    return _table(_fill(list(rows.iter_rows(named=True)), "context", prompt, sampling, ask), rows)
 
 
-def write_queries(rows: polars.DataFrame, prompt: Prompt | None, sampling: Sampling, ask: Ask) -> polars.DataFrame:
-    """Fill the column query."""
-    return _fill(rows, "query", prompt, sampling, ask)
+def write_queries(rows: polars.DataFrame, prompt: Prompt | None, sampling: Sampling, ask: Ask, *, pose: Pose) -> polars.DataFrame:
+    """Fill the column query. pose: a problem made without a teacher, or None where one is asked.
 
-
-def evolve_queries(
-    rows: polars.DataFrame, prompt: Prompt | None, operations: Sequence[str], sampling: Sampling, ask: Ask, *, gains: Callable[[str, str], bool]
-) -> polars.DataFrame:
-    """Replace problems by evolved ones; each row takes one operation, in turn. A failed evolution gives the parent back.
-
-    gains: whether the second text poses a problem, and another one than the first (no information gain is exact where the world can parse).
-    Adds column `operation` ("" where the parent stayed); an evolved row has the parent's id as parent_id.
-    Source: elimination evolving, WizardLM (arXiv 2304.12244, section 3.2).
+    A prompt that shows a pool is asked in rounds of `gen.round_rows` rows, in the order of the plan; what a round adds to the pool, the next ones are shown.
     """
     if prompt is None:
-        return rows.with_columns(polars.lit("").alias("operation"))
-    asked = [row | {"operation": operation_of(row, operations)} for row in rows.iter_rows(named=True)]
-    replies = _ask_rows(asked, draws("evolve", sampling.gen), prompt, sampling, ask)
-    evolved = [_evolved(row, reply, gains) for row, reply in zip(asked, replies, strict=True)]
-    return polars.DataFrame(evolved, schema={**rows.schema, "operation": polars.String}).sort("id")
+        return rows
+    table = [row | (pose(row) or {}) if row["status"] == "ok" else row for row in rows.iter_rows(named=True)]
+    posed = [row for row in table if row["query"]]
+    asked = [row for row in table if not row["query"]]
+    filled = _fill_in_rounds(asked, prompt, sampling, ask) if "pool" in prompt.inputs else _fill(asked, "query", prompt, sampling, ask)
+    return _table([*posed, *filled], rows)
 
 
 def write_answers(rows: polars.DataFrame, prompt: Prompt, sampling: Sampling, ask: Ask) -> polars.DataFrame:
@@ -66,8 +65,8 @@ def write_answers(rows: polars.DataFrame, prompt: Prompt, sampling: Sampling, as
     A row's samples are asked one after the other, so that an engine reads their common prompt once.
     """
     table, k = list(rows.iter_rows(named=True)), sampling.gen.answers
-    replies = _ask_rows(table, draws("answer", sampling.gen), prompt, sampling, ask)
-    answered = [_answered(row, replies[place * k : (place + 1) * k]) for place, row in enumerate(table)]
+    replies = ask_rows(table, draws("answer", sampling.gen), prompt, sampling, ask)
+    answered = [_answered(row, replies[place * k : (place + 1) * k], prompt) for place, row in enumerate(table)]
     added = {"answers": polars.List(polars.String), "prompt_tokens": polars.Int64, "answer_tokens": polars.Int64, "logprob_mean": polars.Float64}
     return polars.DataFrame(answered, schema={**rows.schema, **added}).sort("id")
 
@@ -75,27 +74,33 @@ def write_answers(rows: polars.DataFrame, prompt: Prompt, sampling: Sampling, as
 def draws(step: str, gen: Gen) -> list[str]:
     """One name for each reply that a step wants of a row; the reply's random numbers hang on it.
 
-    >>> draws("answer", Gen(0.7, 1.0, 48, 2, 2000)), draws("query", Gen(0.7, 1.0, 48, 2, 2000))
+    >>> draws("answer", Gen(0.7, 1.0, 48, 2, 100, 0.7, 2000)), draws("query", Gen(0.7, 1.0, 48, 2, 100, 0.7, 2000))
     (['answer 0', 'answer 1'], ['query'])
     """
     return [f"{step} {sample}" for sample in range(gen.answers)] if step == "answer" else [step]
 
 
-def operation_of(row: Mapping[str, object], operations: Sequence[str]) -> str:
-    """The evolve operation whose turn it is for a row."""
-    return operations[int(str(row["index"])) % len(operations)]
-
-
-def is_asked(row: Mapping[str, object], prompt: Prompt) -> bool:
+def is_asked(row: Row, prompt: Prompt) -> bool:
     """Whether a prompt is put to a row: the row is whole so far, and of the prompt's branches."""
     return row["status"] == "ok" and prompt.asks(str(row["branch"]))
 
 
-def request_of(row: Mapping[str, object], draw: str, prompt: Prompt, sampling: Sampling) -> Request:
-    """What is asked for a row; `draw` is one of `draws`. For `evolve` the row must hold the operation."""
-    values = {name: str(value) for name, value in row.items()} | json.loads(str(row["attributes"]))
-    gen = sampling.gen
-    return Request(prompt.render(values), gen.temperature, gen.top_p, gen.max_tokens, number(sampling.seed, draw, row["id"]))
+def request_of(row: Row, draw: str, prompt: Prompt, sampling: Sampling) -> Request:
+    """What is asked for a row; `draw` is one of `draws`. For `evolve` the row must hold the operation. Rows that share a call ask the same up to the query."""
+    values: dict[str, object] = {name: str(value) for name, value in row.items()}
+    values |= {name: json.loads(str(row.get(name) or empty)) for name, empty in LISTS.items() if name in prompt.inputs}
+    values |= {"banned_openings": "; ".join(prompt.reply.banned)} | json.loads(str(row["attributes"]))
+    gen, drawn_for = sampling.gen, row["call"] if prompt.step in ("context", "query") else row["id"]
+    seed = number(sampling.seed, draw, drawn_for)
+    return Request(prompt.render(values), gen.temperature, gen.top_p, gen.max_tokens, seed, schema_of(prompt.reply))
+
+
+def ask_rows(rows: Sequence[Row], draws: Sequence[str], prompt: Prompt, sampling: Sampling, ask: Ask) -> list[Completion | None]:
+    """For each row one completion for each of `draws`, which name what the draw's seed hangs on; None where the row is not whole or the prompt passes it."""
+    places = [place for place, row in enumerate(rows) if is_asked(row, prompt)]
+    completions = iter(ask([request_of(rows[place], draw, prompt, sampling) for place in places for draw in draws]))
+    found = {(place, draw): next(completions) for place in places for draw in draws}
+    return [found.get((place, draw)) for place in range(len(rows)) for draw in draws]
 
 
 def measure(rows: polars.DataFrame) -> dict[str, float]:
@@ -106,61 +111,78 @@ def measure(rows: polars.DataFrame) -> dict[str, float]:
         "ok_share": _share(statuses, "ok"),
         "truncated_share": _share(statuses, "truncated"),
         "error_share": _share(statuses, "error"),
+        "unparsed_share": _share(statuses, "unparsed"),
+        "stopped_share": _share(statuses, "stopped"),
+        "known_share": _share(statuses, "known"),
         "spent_tokens": int(rows["spent_tokens"].sum()),
     }
+
+
+def read_row(row: Row, reply: Completion, prompt: Prompt) -> dict[str, object]:
+    """What a reply makes of a row: finish, status, detail, spent tokens, and the parts that its contract reads out of it.
+
+    A reply that cannot be used stands in the contract's first field as it came, so that a reader sees what went wrong. Rows that share a call pay once.
+    """
+    own = prompt.reply.fields[0]
+    spent = int(str(row["spent_tokens"])) + (0 if prompt.reply.n > 1 and row["turn"] else reply.tokens)
+    state = {"finish": reply.finish, "spent_tokens": spent, own: reply.text}
+    if reply.finish == "error":
+        return state | {"status": "error", "detail": reply.error}
+    if reply.finish == "length":
+        return state | {"status": "truncated", "detail": f"cut off after {reply.tokens} tokens"}
+    if not reply.text.strip():
+        return state | {"status": "empty", "detail": "the reply has no text"}
+    try:
+        parts = read_parts(prompt.reply, reply.text, int(str(row["turn"])))
+    except Unparsed as error:
+        return state | {"status": "unparsed", "detail": str(error)}
+    reason = stopped_by(prompt.reply, parts[own])
+    return state | parts | ({"status": "stopped", "detail": reason} if reason else {"status": "ok", "detail": ""})
 
 
 def _share(statuses: polars.Series, status: str) -> float:
     return float((statuses == status).mean() or 0.0)
 
 
-def _fill(rows: polars.DataFrame, column: str, prompt: Prompt | None, sampling: Sampling, ask: Ask) -> polars.DataFrame:
-    if prompt is None:
-        return rows
-    table = list(rows.iter_rows(named=True))
-    replies = _ask_rows(table, draws(column, sampling.gen), prompt, sampling, ask)
-    filled = [row if reply is None else row | {column: reply.text} | _state(row, reply) for row, reply in zip(table, replies, strict=True)]
-    return polars.DataFrame(filled, schema=rows.schema).sort("id")
+def _table(made: Sequence[Row], before: polars.DataFrame) -> polars.DataFrame:
+    return polars.DataFrame(made, schema=before.schema).sort("id")
 
 
-def _ask_rows(
-    rows: Sequence[Mapping[str, object]], draws: Sequence[str], prompt: Prompt, sampling: Sampling, ask: Ask
-) -> list[Completion | None]:
-    """For each row one completion for each of `draws`, which name what the draw's seed hangs on; None where the row is not whole or the prompt passes it."""
-    places = [place for place, row in enumerate(rows) if is_asked(row, prompt)]
-    completions = iter(ask([request_of(rows[place], draw, prompt, sampling) for place in places for draw in draws]))
-    found = {(place, draw): next(completions) for place in places for draw in draws}
-    return [found.get((place, draw)) for place in range(len(rows)) for draw in draws]
+def _fill(rows: Sequence[dict[str, object]], column: str, prompt: Prompt, sampling: Sampling, ask: Ask) -> list[dict[str, object]]:
+    replies = ask_rows(rows, draws(column, sampling.gen), prompt, sampling, ask)
+    return [row if reply is None else row | read_row(row, reply, prompt) for row, reply in zip(rows, replies, strict=True)]
 
 
-def _state(row: Mapping[str, object], reply: Completion) -> dict[str, object]:
-    """finish, status, detail and tokens after one more reply."""
-    if reply.finish == "error":
-        status, detail = "error", reply.error
-    elif reply.finish == "length":
-        status, detail = "truncated", f"cut off after {reply.tokens} tokens"
-    else:
-        status, detail = ("ok", "") if reply.text.strip() else ("empty", "the reply has no text")
-    return {"finish": reply.finish, "status": status, "detail": detail, "spent_tokens": int(str(row["spent_tokens"])) + reply.tokens}
+def _fill_in_rounds(rows: Sequence[dict[str, object]], prompt: Prompt, sampling: Sampling, ask: Ask) -> list[dict[str, object]]:
+    """The rows with queries; one that is too close to the pool has the status known."""
+    seeds = sorted({text for row in rows for text in json.loads(str(row["pool"] or "[]"))})
+    pool, size, filled = Pool(seeds, max_overlap=sampling.gen.max_overlap), sampling.gen.round_rows, []
+    ordered = sorted(rows, key=lambda row: int(str(row["index"])))
+    while ordered:
+        some = [row for row in ordered if int(str(row["index"])) // size == int(str(ordered[0]["index"])) // size]
+        ordered = ordered[len(some) :]
+        made = _fill([_shown(row, pool.texts[len(seeds) :]) for row in some], "query", prompt, sampling, ask)
+        for row in made:
+            reason = pool.add(str(row["query"])) if row["status"] == "ok" else None
+            filled.append(row | ({"status": "known", "detail": reason} if reason else {}))
+    return filled
 
 
-def _evolved(row: dict[str, object], reply: Completion | None, gains: Callable[[str, str], bool]) -> dict[str, object]:
-    parent = f"{row['context']} {row['query']}".strip()
-    spent = int(str(row["spent_tokens"])) + (reply.tokens if reply else 0)
-    if reply is None or reply.finish != "stop" or not gains(parent, reply.text):
-        return row | {"operation": "", "spent_tokens": spent}
-    child = digest(row["id"], "evolve", row["operation"])
-    return row | {"context": "", "query": reply.text, "id": child, "parent_id": row["id"], "spent_tokens": spent}
+def _shown(row: dict[str, object], accepted: Sequence[str]) -> dict[str, object]:
+    """A row whose pool holds some accepted problems too."""
+    drawn = {accepted[number(row["id"], "pool", draw) % len(accepted)] for draw in range(POOL_DRAWS)} if accepted else set()
+    return row | {"pool": json.dumps([*json.loads(str(row["pool"] or "[]")), *sorted(drawn)], ensure_ascii=False)}
 
 
-def _answered(row: dict[str, object], replies: list[Completion | None]) -> dict[str, object]:
+def _answered(row: dict[str, object], replies: list[Completion | None], prompt: Prompt) -> dict[str, object]:
     first = replies[0]
     if first is None:
         return row | {"answers": [], "prompt_tokens": 0, "answer_tokens": 0, "logprob_mean": 0.0}
-    spent = int(str(row["spent_tokens"])) + sum(reply.tokens for reply in replies[1:] if reply)
+    read = [read_row(row, reply, prompt) for reply in replies if reply]
+    spent = int(str(row["spent_tokens"])) + sum(reply.tokens for reply in replies if reply)
     return (
         row
-        | {"answer": first.text, "answers": [reply.text for reply in replies if reply]}
+        | read[0]
+        | {"answers": [one["answer"] for one in read], "spent_tokens": spent}
         | {"prompt_tokens": first.prompt_tokens, "answer_tokens": first.tokens, "logprob_mean": first.logprob_mean}
-        | _state(row | {"spent_tokens": spent}, first)
     )

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from espalier.errors import ParamsError
-from espalier.settings import OPERATIONS, STEPS, OneOf, Params, Within
+from espalier.settings import BUILTIN_OPERATIONS, OPERATIONS, STEPS, OneOf, Params, Within
 
 FILE = "params.yaml"
 # What ruamel lets through: a value that looks like a date, a number or a tag and is none; nesting without end.
@@ -124,14 +124,17 @@ def _check_recipes(params: Params, file: str) -> None:
             if step not in recipe.steps:
                 raise ParamsError(f"{file}: {at}.steps has no {step}; a recipe needs query and answer, context and evolve are free")
         for operation in recipe.operations:
-            if operation not in OPERATIONS:
-                raise ParamsError(f"{file}: {at}.operations names {_shown(operation)}; {did_you_mean(operation, OPERATIONS)}")
+            known = BUILTIN_OPERATIONS if params.world == "builtin" else OPERATIONS
+            if operation not in known:
+                raise ParamsError(f"{file}: {at}.operations names {_shown(operation)}; the world {params.world} has {', '.join(known)}")
         if ("evolve" in recipe.steps) != bool(recipe.operations):
             raise ParamsError(f"{file}: {at} must have both steps.evolve and operations, or neither")
 
 
 def _check_sizes(params: Params, file: str) -> None:
     """What one section demands of another."""
+    if params.world != "builtin" and params.teacher.path == "built-in":
+        raise ParamsError(f"{file}: world is {params.world} but teacher.path is built-in, which speaks the built-in world alone; name a model's folder")
     if params.teacher.model.hidden % 32:
         raise ParamsError(f"{file}: teacher.model.hidden is {params.teacher.model.hidden}; it must be a multiple of 32 (heads have 32 dimensions)")
     if params.filter.min_words > params.filter.max_words:

@@ -5,8 +5,11 @@ A file `<step>.<name>.yaml` holds
     about      one sentence
     branches   optional: the step asks only rows of these branches, the others pass it
     inputs     the variables that the messages use, no more and no fewer (see INPUTS)
-    messages   list of {role, content}; content is Jinja2, an undefined variable is an error
-    examples   list of {inputs, messages}: what the messages must render to; run whenever the file is loaded
+    messages   list of {role, content}; content is Jinja2, an undefined variable is an error. A last message of the user without content leaves the user's
+               turn open: the teacher writes it (Magpie, arXiv 2406.08464, section 2.1)
+    reply      optional: how the reply becomes text, and the gates that stop it; see replies.py
+    examples   list of {inputs, messages} and, where the reply has a contract, {reply, gives}: what the messages must render to and what is read out of a
+               reply; run whenever the file is loaded
 """
 
 import re
@@ -19,6 +22,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from espalier.errors import ParamsError
 from espalier.params import did_you_mean, load_yaml
+from espalier.replies import Reply, Unparsed, parse_contract, read_parts
 from espalier.settings import STEPS
 from espalier.taxonomy import BRANCHES
 
@@ -27,11 +31,19 @@ INPUTS = {
     "context": "text written by the step context, empty if there is none",
     "query": "text written by the steps query and evolve",
     "task": "the leaf's task in a few words",
+    "topic": "the leaf's topic in a few words, where no attribute of that name is walked through",
+    "requirements": "what every answer of the leaf must hold to, as sentences; empty if nothing",
     "example": "the problem of one of the leaf's seed examples",
+    "examples": "list of three of the leaf's seed examples, each with context, question and answer",
     "document": "the context of one of the leaf's seed examples, empty if it has none",
+    "source": "a passage of the documents that taxonomy.documents names",
+    "pool": "list of problems, seed examples and accepted ones; the step then runs in rounds of gen.round_rows",
+    "banned_openings": "the world's banned openings, one after the other",
     "operation": "the evolve operation of this round",
 }
-KEYS = {"step", "about", "branches", "inputs", "messages", "examples"}
+LISTS = {"examples": "[]", "pool": "[]"}  # inputs that rows hold as JSON
+REQUIRED = {"step", "about", "inputs", "messages", "examples"}
+KEYS = REQUIRED | {"branches", "reply"}
 ROLES = ("system", "user", "assistant")
 
 _JINJA = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
@@ -48,6 +60,7 @@ class Prompt:
     branches: tuple[str, ...]
     inputs: tuple[str, ...]
     messages: Messages
+    reply: Reply
 
     def as_json(self) -> dict[str, object]:
         """Everything that decides what a teacher is asked; see `from_json`."""
@@ -57,20 +70,29 @@ class Prompt:
     def from_json(cls, value: Mapping[str, Any]) -> "Prompt":
         """The prompt that `as_json` gave."""
         messages = tuple((role, content) for role, content in value["messages"])
-        return cls(value["id"], value["step"], tuple(value["branches"]), tuple(value["inputs"]), messages)
+        reply = {name: tuple(part) if isinstance(part, list) else part for name, part in value["reply"].items()}
+        return cls(value["id"], value["step"], tuple(value["branches"]), tuple(value["inputs"]), messages, Reply(**reply))
 
     def asks(self, branch: str) -> bool:
         """Whether rows of a branch ("" = the teacher picks the leaf) are asked, or pass."""
         return not self.branches or branch in self.branches
 
-    def render(self, values: Mapping[str, str]) -> Messages:
-        """The (role, text) messages for one row, with blanks folded. Raises: KeyError for a value that is not there."""
+    def render(self, values: Mapping[str, object]) -> Messages:
+        """The (role, text) messages for one row, without blanks at the ends. Raises: KeyError for a value that is not there."""
         given = {name: values[name] for name in self.inputs}
-        return tuple((role, " ".join(_template(content).render(given).split())) for role, content in self.messages)
+        return tuple((role, _template(content).render(given).strip()) for role, content in self.messages)
 
 
-def parse_prompt(text: str, *, file: str, attributes: Mapping[str, object]) -> Prompt:
-    """The prompt of one file, its examples run. Raises: ParamsError with file, what was found and what is wanted."""
+def is_open(messages: Messages) -> bool:
+    """Whether the teacher is to write the user's turn."""
+    return messages[-1] == ("user", "")
+
+
+def parse_prompt(text: str, *, file: str, attributes: Mapping[str, object], banned: tuple[str, ...] = ()) -> Prompt:
+    """The prompt of one file, its examples run; banned: the world's banned openings.
+
+    Raises: ParamsError with file, what was found and what is wanted.
+    """
     value = load_yaml(text, file=file)
     if not isinstance(value, dict):
         raise ParamsError(f"{file}: found no mapping; a prompt file has the keys {', '.join(sorted(KEYS))}")
@@ -85,6 +107,7 @@ def parse_prompt(text: str, *, file: str, attributes: Mapping[str, object]) -> P
         branches=_names(value.get("branches"), "branches", file),
         inputs=_names(value["inputs"], "inputs", file),
         messages=tuple(_message(message, file) for message in value["messages"]),
+        reply=parse_contract(value.get("reply"), step=step, banned=banned, file=file),
     )
     _check_inputs(prompt, file, attributes)
     for number, example in enumerate(value["examples"], 1):
@@ -96,7 +119,7 @@ def _check_keys(value: Mapping[str, Any], file: str) -> None:
     for key in value:
         if key not in KEYS:
             raise ParamsError(f"{file}: {key} is no key of a prompt file; {did_you_mean(str(key), KEYS)}")
-    for key in sorted(KEYS - {"branches"} - set(value)):
+    for key in sorted(REQUIRED - set(value)):
         raise ParamsError(f"{file}: the key {key} is missing")
     for key in ("messages", "examples"):
         if not isinstance(value[key], list) or not value[key]:
@@ -137,16 +160,34 @@ def _check_inputs(prompt: Prompt, file: str, attributes: Mapping[str, object]) -
 
 
 def _run_example(prompt: Prompt, example: Any, at: str) -> None:
-    if not isinstance(example, dict) or set(example) != {"inputs", "messages"} or not isinstance(example["inputs"], dict | None):
-        raise ParamsError(f"{at}: found {example}; it must have inputs and messages")
+    wanted = {"inputs", "messages"} | ({"reply", "gives"} if prompt.reply.kind != "text" else set())
+    if not isinstance(example, dict) or set(example) != wanted or not isinstance(example["inputs"], dict | None):
+        raise ParamsError(f"{at}: found {example}; it must have {' and '.join(sorted(wanted))}")
     try:
-        rendered = [text for _, text in prompt.render({name: str(value) for name, value in (example["inputs"] or {}).items()})]
+        rendered = [text for _, text in prompt.render({name: _given(value) for name, value in (example["inputs"] or {}).items()})]
     except KeyError as error:
         raise ParamsError(f"{at}: cannot be rendered, {error} is missing") from error
     except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
         raise ParamsError(f"{at}: cannot be rendered, {error}") from error
     if rendered != example["messages"]:
         raise ParamsError(f"{at}: renders to {rendered}; the file says {example['messages']}")
+    if "reply" in example:
+        _run_reply(prompt, example, at)
+
+
+def _run_reply(prompt: Prompt, example: Mapping[str, Any], at: str) -> None:
+    """The contract reads out of the example's reply what the file says; for candidates a list, one entry for each row that shares the call."""
+    try:
+        parts = [read_parts(prompt.reply, str(example["reply"]), turn) for turn in range(prompt.reply.n)]
+    except Unparsed as error:
+        raise ParamsError(f"{at}: its reply cannot be read, {error}") from error
+    if (parts if prompt.reply.n > 1 else parts[0]) != example["gives"]:
+        raise ParamsError(f"{at}: its reply gives {parts if prompt.reply.n > 1 else parts[0]}; the file says {example['gives']}")
+
+
+def _given(value: Any) -> object:
+    """An input of an example: lists stay lists, everything else is text."""
+    return value if isinstance(value, list) else str(value)
 
 
 def _template(content: str) -> Any:

@@ -4,8 +4,9 @@ Reads rows as the answer step leaves them; adds words, repeat_share, echo_share,
 problem_key (tier 1, by the verifier that is handed in) and vote_share (tier 2).
 """
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -13,34 +14,31 @@ from espalier.scorers.heuristics import Heuristics, heuristics
 from espalier.scorers.vote import vote_share
 from espalier.text import effective_leaves
 
-VERDICTS = ("right", "wrong", "unparseable")
+VERDICTS = ("right", "wrong", "unparseable", "unknown")
 
 
-class Verdict(Protocol):
-    """What a verifier says: `verdict` is one of VERDICTS; `leaf` and `key` are "" when the problem cannot be read."""
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a world says of a row. verdict: one of VERDICTS, unknown where nothing can check the answer; leaf, key: "" where the problem cannot be read."""
 
-    @property
-    def verdict(self) -> str: ...
-    @property
-    def leaf(self) -> str: ...
-    @property
-    def key(self) -> str: ...
+    verdict: str
+    leaf: str
+    key: str
 
 
-Verifier = Callable[[str, str, str], Verdict]
+Verifier = Callable[[Mapping[str, Any]], Judged]
 
 
 def score_rows(frame: pl.DataFrame, *, verify: Verifier, repeat_words: int) -> pl.DataFrame:
     """Add the scores to every row, in the order of the rows; `repeat_words` is the n of the repeated n-grams.
 
-    `verify(context, query, answer)` is called once for every row, also for those with a bad status (their texts may be
+    `verify(row)` is called once for every row, also for those with a bad status (their texts may be
     empty): the leaf of a cut-off sample is worth knowing. It may not raise.
     """
-    texts = list(frame.select("context", "query", "answer").iter_rows())
     rows = zip(frame["query"], frame["answer"], frame["finish"], strict=True)
     measured = [heuristics(query, answer, finish=finish, repeat_words=repeat_words) for query, answer, finish in rows]
-    verdicts = [_checked(verify(*text), text) for text in texts]
-    votes = [vote_share(_said(answers, text[2])) for answers, text in zip(frame["answers"].to_list(), texts, strict=True)]
+    verdicts = [_checked(verify(row), row) for row in frame.iter_rows(named=True)]
+    votes = [vote_share(_said(answers, answer)) for answers, answer in zip(frame["answers"].to_list(), frame["answer"], strict=True)]
     return frame.with_columns(
         *_heuristic_columns(measured),
         pl.Series("verdict", [verdict.verdict for verdict in verdicts], dtype=pl.String),
@@ -58,6 +56,7 @@ def score_metrics(scored: pl.DataFrame) -> dict[str, float]:
         "ok_share": scored.filter(pl.col("status") == "ok").height / rows,
         "right_share": scored.filter(pl.col("verdict") == "right").height / rows,
         "unparseable_share": scored.filter(pl.col("verdict") == "unparseable").height / rows,
+        "unknown_share": scored.filter(pl.col("verdict") == "unknown").height / rows,
         "asked_leaf_share": _asked_leaf_share(scored),
         "truncated_share": scored["is_truncated"].sum() / rows,
         "answer_words_mean": scored["words"].sum() / rows,
@@ -73,9 +72,9 @@ def _said(answers: Sequence[str] | None, answer: str) -> Sequence[str]:
     return answers or [answer]
 
 
-def _checked(verdict: Verdict, text: tuple[str, str, str]) -> Verdict:
-    assert verdict.verdict in VERDICTS, f"the verifier said {verdict.verdict!r} of {text!r}; it must be one of {VERDICTS}"
-    return verdict
+def _checked(judged: Judged, row: Mapping[str, Any]) -> Judged:
+    assert judged.verdict in VERDICTS, f"the verifier said {judged.verdict!r} of row {row['id']}; it must be one of {VERDICTS}"
+    return judged
 
 
 def _heuristic_columns(measured: list[Heuristics]) -> list[pl.Series]:

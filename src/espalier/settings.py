@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 STEPS = ("context", "query", "evolve", "answer")
-OPERATIONS = ("deepen", "widen")
+OPERATIONS = ("constrain", "deepen", "concretize", "reason", "complicate", "widen")  # arXiv 2304.12244, section 3.2; widen is in-breadth evolving
+BUILTIN_OPERATIONS = ("deepen", "widen")
+WORLDS = ("builtin", "general")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Taxonomy:
     tree: str
     attributes: str
     prompts: str
+    openings: str
+    documents: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Exam:
     template_items: Annotated[int, Within(0, 1000)]
     difficulty_items: Annotated[int, Within(0, 1000)]
     reference_texts: Annotated[int, Within(1, 10**6)]
+    held_out_examples: Annotated[int, Within(0, 100)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,8 @@ class Gen:
     top_p: Annotated[float, Within(0, 1, above=True)]
     max_tokens: Annotated[int, Within(1, 10**5)]
     answers: Annotated[int, Within(1, 64)]
+    round_rows: Annotated[int, Within(1, 10**8)]
+    max_overlap: Share
     chunk_rows: Annotated[int, Within(1, 10**5)]
 
 
@@ -153,6 +160,7 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
+    tokenizer: str
     context_tokens: Annotated[int, Within(8, 10**6)]
 
 
@@ -193,7 +201,7 @@ class Params:
 
     format: Annotated[int, Within(1, 10**6)]
     seed: Annotated[int, Within(0, 2**63)]
-    world: Annotated[str, OneOf(("builtin",))]
+    world: Annotated[str, OneOf(WORLDS)]
     study: Study
     recipes: dict[str, Recipe]
     taxonomy: Taxonomy

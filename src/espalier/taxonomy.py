@@ -1,13 +1,14 @@
 """The seed tree: leaves with their seed examples, in InstructLab's version-3 format, with a sibling file of ours where there is one.
 
     <branch>/<...>/<leaf>/qna.yaml    InstructLab schema v3, unchanged, so that trees can be exchanged; see `qna`
-    <branch>/<...>/<leaf>/leaf.yaml   optional, what that schema has no place for: task, topic, verifier, and rank (may be left out)
+    <branch>/<...>/<leaf>/leaf.yaml   optional, what that schema has no place for: task, topic, verifier, and (may be left out) rank and checks
 
 Without leaf.yaml a leaf's task is its task_description (knowledge: domain and document_outline), its topic is the path of the folder that holds it, in words,
 and no verifier knows it. Ranks are frequencies in natural text, and nobody knows those of an outside tree: leaves without a rank share the one after the
 last that is given, so in a tree without any all count alike (`stats.weights_by_rank`), and none is made up from the order of names.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     import polars
 
 BRANCHES = ("knowledge", "foundational_skills", "compositional_skills")
-LEAF_KEYS = {"task", "topic", "rank", "verifier"}
+REQUIRED_KEYS = {"task", "topic", "verifier"}
+LEAF_KEYS = REQUIRED_KEYS | {"rank", "checks"}
+LEAST_SHOWN = 3  # seed examples that stay for the prompts when others are held out
 YAML_ENDINGS = (".yaml", ".yml")
 
 _P, _T = ParamSpec("_P"), TypeVar("_T")
@@ -31,7 +34,10 @@ _P, _T = ParamSpec("_P"), TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class SeedLeaf:
-    """A leaf of the tree. `rank` orders the leaves by how common they are in natural text, 1 first; `verifier` names a task of the world or is empty."""
+    """A leaf of the tree. `rank` orders the leaves by how common they are in natural text, 1 first; `verifier` names a task of the world or is empty.
+
+    `checks` holds constraints that every answer must meet, as mappings; the world knows what they mean.
+    """
 
     leaf: str
     branch: str
@@ -40,6 +46,7 @@ class SeedLeaf:
     rank: int
     verifier: str
     examples: tuple[SeedExample, ...]
+    checks: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +98,30 @@ def check_tree(files: Mapping[str, str]) -> CheckedTree:
     return CheckedTree(tuple(leaves), tuple(sorted(refusals, key=lambda refusal: refusal.file)), len(texts), dict(versions.most_common()))
 
 
-def tabulate(tree: Sequence[SeedLeaf]) -> tuple["polars.DataFrame", "polars.DataFrame"]:
-    """The tree as two tables: leaves (one row a leaf) and seeds (leaf, place, context, query, answer)."""
+def tabulate(tree: Sequence[SeedLeaf], *, held_out: int = 0) -> tuple["polars.DataFrame", "polars.DataFrame"]:
+    """The tree as two tables: leaves (one row a leaf) and seeds (leaf, place, context, query, answer, held_out).
+
+    held_out: how many of a leaf's last examples no teacher may see (of a knowledge leaf: whole contexts, so that none is half known); LEAST_SHOWN stay.
+    """
     import polars
 
-    leaves = [{name: getattr(leaf, name) for name in ("leaf", "branch", "topic", "task", "rank", "verifier")} for leaf in tree]
+    names = ("leaf", "branch", "topic", "task", "rank", "verifier")
+    leaves = [{name: getattr(leaf, name) for name in names} | {"checks": json.dumps(leaf.checks, sort_keys=True)} for leaf in tree]
     seeds = [
-        {"leaf": leaf.leaf, "place": place, "context": example.context, "query": example.question, "answer": example.answer}
+        {"leaf": leaf.leaf, "place": place, "context": one.context, "query": one.question, "answer": one.answer, "held_out": place >= shown}
         for leaf in tree
-        for place, example in enumerate(leaf.examples)
+        for shown in [_shown(leaf.examples, held_out)]
+        for place, one in enumerate(leaf.examples)
     ]
     return polars.DataFrame(leaves), polars.DataFrame(seeds)
+
+
+def _shown(examples: Sequence[SeedExample], held_out: int) -> int:
+    """How many of a leaf's examples stay for the prompts; all where fewer than LEAST_SHOWN would."""
+    shown = len(examples) - held_out
+    while 0 < shown < len(examples) and examples[shown].context and examples[shown].context == examples[shown - 1].context:
+        shown -= 1
+    return shown if shown >= LEAST_SHOWN else len(examples)
 
 
 def _is_of_leaf(path: PurePosixPath) -> bool:
@@ -130,13 +150,16 @@ def _parse_placed(value: Mapping[Any, Any], *, file: str) -> Qna:
 
 
 def _parse_own(value: Mapping[Any, Any], *, file: str) -> Mapping[str, Any]:
-    check_keys(value, LEAF_KEYS - {"rank"}, LEAF_KEYS, file=file)
+    check_keys(value, REQUIRED_KEYS, LEAF_KEYS, file=file)
     for name in ("task", "topic", "verifier"):
         if not isinstance(value[name], str):
             raise LeafError(file, name, f"is {shown(value[name])}; it must be words (verifier may be '')", reason="no text")
     if "rank" in value and (type(value["rank"]) is not int or value["rank"] < 1):
         raise LeafError(file, "rank", f"is {shown(value['rank'])}; it must be a whole number from 1, the most common task", reason="wrong type")
-    return value
+    checks = value.get("checks", [])
+    if not isinstance(checks, list) or not all(isinstance(check, dict) and check for check in checks):
+        raise LeafError(file, "checks", f"is {shown(checks)}; it must be a list of mappings such as {{kind: max_words, n: 60}}", reason="wrong type")
+    return {**value, **({"checks": tuple(checks)} if checks else {})}
 
 
 def _joined(qnas: Mapping[str, Qna | None], owns: Mapping[str, Mapping[str, Any] | None], refusals: list[LeafError]) -> list[SeedLeaf]:

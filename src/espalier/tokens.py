@@ -20,7 +20,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from espalier.errors import CorruptInput, ParamsError
 from espalier.io import read_text
-from espalier.prompts import Messages
+from espalier.prompts import Messages, is_open
 
 CONTROLS = ("<pad>", "<unk>", "<end>", "<system>", "<user>", "<assistant>")
 CHAT_TEMPLATE = (
@@ -57,6 +57,11 @@ class Chat:
         return self._control("<end>")
 
     @property
+    def end_ids(self) -> tuple[int, ...]:
+        """The ids that end a turn, of the assistant or of an open one of the user."""
+        return tuple(self._control(token) for token in ("<end>", "<assistant>", "<user>", "<system>"))
+
+    @property
     def pad_id(self) -> int:
         """The id that fills up sequences."""
         return self._control("<pad>")
@@ -67,7 +72,7 @@ class Chat:
         return self.tokenizer.get_vocab_size()
 
     def prompts(self, asked: Sequence[Messages]) -> list[list[int]]:
-        """The ids of each conversation up to the point where the assistant replies."""
+        """The ids of each conversation up to the point where the assistant replies, or in the user's turn where that is left open (see prompts.py)."""
         texts = self._texts([text for messages in asked for _, text in messages])
         made, at = [], 0
         for messages in asked:
@@ -75,7 +80,7 @@ class Chat:
             for role, _ in messages:
                 ids += [self._control(f"<{role}>"), *texts[at]]
                 at += 1
-            made.append([*ids, self._control("<assistant>")])
+            made.append(ids if is_open(messages) else [*ids, self._control("<assistant>")])
         return made
 
     def replies(self, texts: Sequence[str]) -> list[list[int]]:
@@ -105,8 +110,11 @@ def word_chat(words: Sequence[str]) -> Chat:
     return _guarded(tokenizer)
 
 
-def load_chat(folder: Path) -> Chat:
-    """The tokenizer of a model folder. Raises: InputMissing, CorruptInput, ParamsError when it lacks our chat form."""
+def load_chat(folder: Path, *, extend: bool = False) -> Chat:
+    """The tokenizer of a model folder. extend: our control tokens are added where they lack, which makes new ids (so for models that are yet to be trained).
+
+    Raises: InputMissing, CorruptInput, ParamsError when it lacks our chat form.
+    """
     file = folder / "tokenizer.json"
     text = read_text(file)
     try:
@@ -114,7 +122,7 @@ def load_chat(folder: Path) -> Chat:
     except Exception as error:  # the library raises bare Exception
         raise CorruptInput(f"{file}: not a tokenizer ({error}); run the stage that made it again") from error
     missing = [token for token in CONTROLS if tokenizer.token_to_id(token) is None]
-    if missing:
+    if missing and not extend:
         raise ParamsError(f"{file}: has no {', '.join(missing)}; espalier's chat form needs these tokens")
     return _guarded(tokenizer)
 

@@ -12,13 +12,17 @@ from espalier.prompts import Messages
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One reply that is wanted. `seed` belongs to the row, the step and the sample, so that k answers differ and yet repeat exactly."""
+    """One reply that is wanted. `seed` belongs to the row, the step and the sample, so that k answers differ and yet repeat exactly.
+
+    schema: the JSON schema, as text, that engines with structured output hold the reply to (vllm, server; others pass it by); "" for free text.
+    """
 
     messages: Messages
     temperature: float
     top_p: float
     max_tokens: int
     seed: int
+    schema: str = ""
 
 
 @dataclass(frozen=True, slots=True)

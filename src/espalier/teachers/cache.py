@@ -52,6 +52,8 @@ def request_key(fingerprint: str, request: Request) -> Key:
     """The name of a request; equal for equal requests to the same teacher."""
     words = {"teacher": fingerprint, **asdict(request)}
     max_tokens = words.pop("max_tokens")
+    if not request.schema:
+        del words["schema"]  # so that requests for free text keep the names that they had before there were schemas
     return Key(digest(json.dumps(words, sort_keys=True, ensure_ascii=True)), max_tokens, fingerprint)
 
 
