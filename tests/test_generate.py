@@ -26,6 +26,7 @@ def TEACHER_POSES(row):
 
 
 EMPTY = spoken("")
+FAILED = ("truncated", "error", "unparsed", "stopped", "known")
 CUT = spoken("list : 4", finish="length")
 REFUSED = Completion("", "error", 70, 0, 0.0, "the prompt's 70 tokens and gen.max_tokens 16 exceed the model's 64")
 FAILURES = {"cut": CUT, "empty": EMPTY, "blank": spoken("  \n"), "refused": REFUSED}
@@ -134,8 +135,8 @@ def test_a_recipe_without_a_step_passes_its_rows_and_asks_nobody(write):
 def test_a_recipe_without_evolution_passes_its_rows_with_no_operation():
     rows, teacher = posed(3), Scripted(lambda request: "x")
     passed = evolve_queries(rows, None, (), sampling(), teacher.generate, world=Builtin())
-    assert passed.drop("operation").equals(rows)
-    assert passed["operation"].to_list() == ["", "", ""]
+    assert passed.drop("operation", "eliminated").equals(rows)
+    assert passed.select("operation", "eliminated").unique().rows() == [("", "")]
     assert teacher.asked == []
 
 
@@ -163,10 +164,10 @@ def test_a_row_that_failed_is_asked_by_no_later_step_and_keeps_its_status(kind):
     before = len(teacher.asked)
     rows = write_queries(failed, QUERY, sampling(), teacher.generate, pose=TEACHER_POSES)
     rows = evolve_queries(rows, EVOLVE, ("deepen",), sampling(), teacher.generate, world=Builtin())
-    assert rows.drop("operation").equals(failed)
+    assert rows.drop("operation", "eliminated").equals(failed)
     rows = write_answers(rows, ANSWER, sampling(answers=3), teacher.generate)
     assert len(teacher.asked) == before
-    assert changed(failed, rows) == {"operation", "answers", "prompt_tokens", "answer_tokens", "logprob_mean"}
+    assert changed(failed, rows) == {"operation", "eliminated", "answers", "prompt_tokens", "answer_tokens", "logprob_mean"}
     assert rows.select("operation", "answers", "prompt_tokens", "answer_tokens", "logprob_mean").row(0) == ("", [], 0, 0, 0.0)
 
 
@@ -209,23 +210,24 @@ def test_a_childs_id_hangs_on_its_parent_and_operation_and_on_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("reply", "tokens"),
+    ("reply", "tokens", "reason"),
     [
-        (spoken("largest digit list 4 9"), 6),
-        (spoken(SAME), 10),
-        (spoken("list : 4 9 2 5 . what is the largest digit ?", finish="length"), 14),
-        (EMPTY, 1),
-        (REFUSED, 0),
+        (spoken("largest digit list 4 9"), 6, "no other problem"),
+        (spoken(SAME), 10, "no other problem"),
+        (spoken("list : 4 9 2 5 . what is the largest digit ?", finish="length"), 14, "cut off after 14 tokens"),
+        (EMPTY, 1, "the reply has no text"),
+        (REFUSED, 0, REFUSED.error),
     ],
     ids=["poses no problem", "same problem in other words", "cut off", "empty", "refused"],
 )
-def test_a_failed_evolution_gives_the_parent_back_and_counts_its_cost(reply, tokens):
+def test_a_failed_evolution_gives_the_parent_back_and_counts_its_cost(reply, tokens, reason):
     rows = posed(2).with_columns(
         pl.lit("list : 4 9 2 .").alias("context"), pl.lit("what is the largest digit ?").alias("query"), pl.lit(7).alias("spent_tokens")
     )
     assert parse(PARENT).key == parse(SAME).key
     written, _ = evolved(rows, lambda request: reply)
-    assert written.drop("operation", "spent_tokens").equals(rows.drop("spent_tokens"))
+    assert written.drop("operation", "eliminated", "spent_tokens").equals(rows.drop("spent_tokens"))
+    assert sorted(written["eliminated"]) == [f"deepen: {reason}", f"widen: {reason}"]
     assert written["operation"].to_list() == ["", ""]
     assert written["spent_tokens"].to_list() == [7 + tokens, 7 + tokens]
 
@@ -312,11 +314,12 @@ def test_a_table_without_rows_keeps_the_columns_of_one_with_rows(step):
     teacher = Scripted(lambda request: PARENT)
     some, none = STEPS[step](posed(1), teacher.generate), STEPS[step](posed(1).clear(), teacher.generate)
     assert (none.height, none.schema) == (0, some.schema)
-    assert measure(none) == {"rows": 0, "ok_share": 0.0, "truncated_share": 0.0, "error_share": 0.0, "spent_tokens": 0}
+    assert measure(none) == {"rows": 0, "spent_tokens": 0} | {f"{status}_share": 0.0 for status in ("ok", *FAILED)}
 
 
 def test_the_metrics_are_shares_of_all_rows():
     rows = posed(8).with_columns(
         pl.Series("status", ["ok", "truncated", "ok", "error", "ok", "ok", "empty", "truncated"]), pl.Series("spent_tokens", [1, 2, 3, 4, 5, 6, 7, 8])
     )
-    assert measure(rows) == {"rows": 8, "ok_share": 0.5, "truncated_share": 0.25, "error_share": 0.125, "spent_tokens": 36}
+    shares = {"truncated_share": 0.25, "error_share": 0.125, "unparsed_share": 0.0, "stopped_share": 0.0, "known_share": 0.0}
+    assert measure(rows) == {"rows": 8, "ok_share": 0.5, "spent_tokens": 36} | shares
