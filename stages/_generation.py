@@ -1,54 +1,34 @@
-"""What the four generation stages share: the prompt of their step, the teacher behind the completion cache, and their files."""
+"""What the four generation stages share: the prompt of their step, whom they ask, and their files."""
 
-import os
-from pathlib import Path
+from dataclasses import dataclass
 
 import polars
 
 from espalier.generate import Sampling, measure
 from espalier.io import read_json, read_rows, write_json, write_rows
 from espalier.log import say
-from espalier.progress import Progress
 from espalier.prompts import Prompt
-from espalier.teachers.cache import Cache, cache_path, generate_cached
-from espalier.teachers.engines import open_teacher
-from espalier.teachers.pin import teacher_fingerprint
+from espalier.teachers.ask import Asker
 
 READS = ("gen.temperature", "gen.top_p", "gen.max_tokens", "gen.chunk_rows", "teacher.engine", "server")
-TEACHER = Path("models/teacher")
 
 
-class Asker:
-    """One step of one recipe: call it with requests, get completions, from the cache where they are known."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of one recipe. prompt: None where the recipe has no such step."""
 
-    def __init__(self, step: str, recipe: str, params) -> None:
-        prompts = read_json(f"data/plan/{recipe}/prompts.json")
-        self.step, self.recipe = step, recipe
-        self.prompt = Prompt.from_json(prompts[step]) if step in prompts else None
-        self.sampling = Sampling(params.gen, params.seed)
-        self.asked = self.found = 0
-        self._teacher = None
-        self._engine, self._server, self._chunk_rows = params.teacher.engine, params.server, params.gen.chunk_rows
+    name: str
+    recipe: str
+    prompt: Prompt | None
+    sampling: Sampling
+    ask: Asker
 
-    def __call__(self, requests):
-        """Completions for `requests`; a model is loaded only if one is missing in the cache."""
-        progress = Progress(f"{self.step}@{self.recipe}", len(requests))
 
-        def note(done: int, found: int) -> None:
-            progress(done, f"{found:,} from the cache")
-            self.found = found
-
-        self.asked += len(requests)
-        say(f"{self.step}@{self.recipe}: {len(requests):,} requests to {self._engine}, cache {os.path.relpath(cache_path())}")
-        cache = Cache(cache_path())
-        try:
-            return generate_cached(self._load, requests, cache, fingerprint=teacher_fingerprint(TEACHER), chunk=self._chunk_rows, progress=note)
-        finally:
-            cache.close()
-
-    def _load(self):
-        self._teacher = self._teacher or open_teacher(self._engine, TEACHER, server=self._server)
-        return self._teacher
+def open_step(name: str, recipe: str, params) -> Step:
+    """A step as the plan and the params want it."""
+    prompts = read_json(f"data/plan/{recipe}/prompts.json")
+    prompt = Prompt.from_json(prompts[name]) if name in prompts else None
+    return Step(name, recipe, prompt, Sampling(params.gen, params.seed), Asker(f"{name}@{recipe}", params))
 
 
 def read_step(step: str, recipe: str) -> polars.DataFrame:
@@ -56,13 +36,14 @@ def read_step(step: str, recipe: str) -> polars.DataFrame:
     return read_rows(f"data/{step}/{recipe}/rows.parquet")
 
 
-def write_step(asker: Asker, rows: polars.DataFrame) -> None:
+def write_step(step: Step, rows: polars.DataFrame) -> None:
     """Write a step's rows and its metrics, and say how it went."""
-    step, recipe = asker.step, asker.recipe
-    write_rows(f"data/{step}/{recipe}/rows.parquet", rows)
+    name, recipe = step.name, step.recipe
+    write_rows(f"data/{name}/{recipe}/rows.parquet", rows)
     numbers = measure(rows)
-    write_json(f"metrics/{step}/{recipe}.json", {step: {recipe: numbers}})
-    if asker.prompt is None:
-        say(f"{step}: {recipe} has no such step, its {rows.height:,} rows pass")
+    write_json(f"metrics/{name}/{recipe}.json", {name: {recipe: numbers}})
+    if step.prompt is None:
+        say(f"{name}: {recipe} has no such step, its {rows.height:,} rows pass")
     else:
-        say(f"{step}: {rows.height:,} rows of {recipe}, {numbers['ok_share']:.1%} whole, {asker.asked:,} requests -> data/{step}/{recipe}")
+        asked = f"{step.ask.asked:,} requests, {step.ask.found:,} from the cache"
+        say(f"{name}: {rows.height:,} rows of {recipe}, {numbers['ok_share']:.1%} whole, {asked} -> data/{name}/{recipe}")

@@ -2,15 +2,15 @@
 
 from espalier.generate import write_answers
 from espalier.stage import stage
-from stages._generation import READS, Asker, read_step, write_step
+from stages._generation import READS, open_step, read_step, write_step
 
 
 @stage("answer", items=("recipe",), reads=("seed", *READS, "gen.answers"))
 def main(params, recipe):
     """Run the step answer of a recipe."""
     rows = read_step("evolve", recipe)
-    asker = Asker("answer", recipe, params)
-    write_step(asker, write_answers(rows, asker.prompt, asker.sampling, asker))
+    step = open_step("answer", recipe, params)
+    write_step(step, write_answers(rows, step.prompt, step.sampling, step.ask))
 
 
 if __name__ == "__main__":

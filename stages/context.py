@@ -2,15 +2,15 @@
 
 from espalier.generate import start_rows, write_contexts
 from espalier.stage import stage
-from stages._generation import READS, Asker, read_step, write_step
+from stages._generation import READS, open_step, read_step, write_step
 
 
 @stage("context", items=("recipe",), reads=("seed", *READS))
 def main(params, recipe):
     """Run the step context of a recipe."""
     rows = read_step("plan", recipe)
-    asker = Asker("context", recipe, params)
-    write_step(asker, write_contexts(start_rows(rows), asker.prompt, asker.sampling, asker))
+    step = open_step("context", recipe, params)
+    write_step(step, write_contexts(start_rows(rows), step.prompt, step.sampling, step.ask))
 
 
 if __name__ == "__main__":

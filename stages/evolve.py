@@ -2,7 +2,7 @@
 
 from espalier.evolve import evolve_queries
 from espalier.stage import stage
-from stages._generation import READS, Asker, read_step, write_step
+from stages._generation import READS, open_step, read_step, write_step
 from stages._world import read_world
 
 
@@ -10,8 +10,9 @@ from stages._world import read_world
 def main(params, recipe):
     """Run the step evolve of a recipe."""
     rows = read_step("query", recipe)
-    asker = Asker("evolve", recipe, params)
-    write_step(asker, evolve_queries(rows, asker.prompt, params.recipes[recipe].operations, asker.sampling, asker, world=read_world(params)))
+    step = open_step("evolve", recipe, params)
+    operations = params.recipes[recipe].operations
+    write_step(step, evolve_queries(rows, step.prompt, operations, step.sampling, step.ask, world=read_world(params)))
 
 
 if __name__ == "__main__":

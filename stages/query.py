@@ -4,7 +4,7 @@ from functools import partial
 
 from espalier.generate import write_queries
 from espalier.stage import stage
-from stages._generation import READS, Asker, read_step, write_step
+from stages._generation import READS, open_step, read_step, write_step
 from stages._world import read_world
 
 
@@ -12,9 +12,9 @@ from stages._world import read_world
 def main(params, recipe):
     """Run the step query of a recipe."""
     rows = read_step("context", recipe)
-    asker = Asker("query", recipe, params)
-    world = read_world(params)
-    write_step(asker, write_queries(rows, asker.prompt, asker.sampling, asker, pose=partial(world.pose, seed=params.seed)))
+    step = open_step("query", recipe, params)
+    pose = partial(read_world(params).pose, seed=params.seed)
+    write_step(step, write_queries(rows, step.prompt, step.sampling, step.ask, pose=pose))
 
 
 if __name__ == "__main__":

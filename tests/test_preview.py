@@ -12,7 +12,7 @@ from tests.worlds import Scripted
 
 
 def preview(patch, teacher, *arguments):
-    patch.setattr("espalier.commands.preview.open_teacher", lambda engine, folder, *, server=None: teacher)
+    patch.setattr("espalier.teachers.ask.open_teacher", lambda engine, folder, *, server=None: teacher)
     code, out, err = run("preview", *arguments)
     assert code == 0, err
     return out, err
@@ -44,9 +44,10 @@ def test_a_preview_prints_prompts_and_replies_in_the_order_of_the_plan_and_a_sec
     asked = {request.messages[0][1] for request in teacher.asked}
     assert set(re.findall(r"  user           (.*)", out)) == asked
     assert Counter(re.findall(r"\[(stop|length), \d+ tokens\]", out))["stop"] == len(teacher.asked)
-    assert err.splitlines() == [f"preview: {n} requests to hf, 0 from the cache" for n in (3, 3, 3, 9)]
+    asked = [f"preview: {n} requests to hf, cache cache.sqlite" for n in (3, 3, 3, 9)]
+    assert err.splitlines() == [*asked, "preview: 18 requests, 0 from the cache"]
     again, err = preview(monkeypatch, None, "-n", 3, "--recipe", "multistage")
-    assert (again, err.splitlines()) == (out, [f"preview: {n} requests to hf, {n} from the cache" for n in (3, 3, 3, 9)])
+    assert (again, err.splitlines()) == (out, [*asked, "preview: 18 requests, 18 from the cache"])
 
 
 def test_a_preview_without_a_name_shows_every_recipe_of_the_study(tmp_path, monkeypatch):
@@ -69,10 +70,10 @@ def test_a_preview_names_what_is_missing(tmp_path, monkeypatch):
         "(a new file gets there with `dvc repro taxonomy`)\n",
     )
     (tmp_path / "params.yaml").write_text(params)
-    (tmp_path / "data/taxonomy/leaves.parquet").unlink()
-    assert run("preview")[::2] == (3, "espalier: data/taxonomy/leaves.parquet: no such file; make it with `dvc repro taxonomy`\n")
     shutil.rmtree(tmp_path / "models")
     assert run("preview")[::2] == (3, "espalier: models/teacher: no such folder; make it with `dvc repro teacher`\n")
+    (tmp_path / "data/taxonomy/leaves.parquet").unlink()
+    assert run("preview")[::2] == (3, "espalier: data/taxonomy/leaves.parquet: no such file; make it with `dvc repro taxonomy`\n")
 
 
 def test_a_preview_with_a_damaged_cache_is_one_line(tmp_path, monkeypatch):

@@ -235,13 +235,12 @@ def run_teacher_stage():
 
 
 def test_the_stage_pins_an_endpoint_and_the_steps_ask_it_once(tmp_path, monkeypatch, capsys):
-    from stages._generation import Asker
+    from espalier.teachers.ask import Asker
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ESPALIER_CACHE", str(tmp_path / "cache.sqlite"))
     monkeypatch.setenv("ESPALIER_API_KEY", "sk-0123456789")
     save_chat(word_chat(WORDS), tmp_path / "tokenizer", context_tokens=64)
-    write_json("data/plan/direct/prompts.json", {})
     asked = [request("w1", seed=seed) for seed in range(5)]
     with Misbehaving() as server:
         text = endpoint(server.url, "tokenizer")
@@ -249,7 +248,7 @@ def test_the_stage_pins_an_endpoint_and_the_steps_ask_it_once(tmp_path, monkeypa
         assert run_teacher_stage() == 0
         assert read_json("models/teacher/pin.json")["served"] == {"model": "m", "id": "m", "root": "org/m", "max_model_len": 4096}
         assert read_json("metrics/teacher.json") == {"teacher": {"context_tokens": 4096}}
-        found = [Asker("query", "direct", parse_params(text))(asked) for _ in range(2)]
+        found = [Asker("query@direct", parse_params(text))(asked) for _ in range(2)]
     assert found == [[Completion(f"reply {seed}", "stop", 3, 2, -0.5) for seed in range(5)]] * 2
     assert sorted(server.seeds()) == [0, 1, 2, 3, 4]  # the second time from the cache
     assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer sk-0123456789"}

@@ -10,7 +10,6 @@ row may read differently than it would have without the preview. It is as good a
 Needs data/taxonomy and models/teacher, and no plan: a recipe that study.recipes does not name yet can be looked at too.
 """
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,17 +24,13 @@ from espalier.lineage import row_lines, step_lines, steps_of
 from espalier.log import say
 from espalier.params import FILE, did_you_mean, parse_params
 from espalier.plan import plan_rows
-from espalier.progress import Progress
 from espalier.prompts import Prompt
 from espalier.settings import Params
-from espalier.teachers.base import Completion, Request, Teacher
-from espalier.teachers.cache import Cache, cache_path, generate_cached
-from espalier.teachers.engines import open_teacher
-from espalier.teachers.pin import teacher_fingerprint
+from espalier.teachers.ask import Asker
+from espalier.teachers.base import Completion, Request
 from espalier.world.grammar import gains
 
 TAXONOMY = Path("data/taxonomy")
-TEACHER = Path("models/teacher")
 
 
 @click.command()
@@ -46,51 +41,26 @@ def preview(rows: int, recipe: str | None) -> None:
     params = parse_params(read_text(FILE))
     if recipe is not None and recipe not in params.recipes:
         raise ParamsError(f'--recipe is "{recipe}", which {FILE} does not declare; {did_you_mean(recipe, params.recipes)}')
-    with contextlib.closing(Listening(params)) as ask:
-        for name in [recipe] if recipe else params.study.recipes:
-            _preview(name, params, rows, ask)
+    ask = Asker("preview", params)
+    for name in [recipe] if recipe else params.study.recipes:
+        _preview(name, params, rows, ask)
+    say(f"preview: {ask.asked:,} requests, {ask.found:,} from the cache")
 
 
-class Listening:
-    """Call it with requests, get completions from the cache or the run's teacher; `heard` keeps them by request."""
+def _preview(recipe: str, params: Params, rows: int, ask: Ask) -> None:
+    """Ask and print the first rows of one recipe, in the order of the plan."""
+    heard: dict[Request, Completion] = {}
 
-    def __init__(self, params: Params) -> None:
-        self.heard: dict[Request, Completion] = {}
-        self._engine, self._server, self._chunk_rows = params.teacher.engine, params.server, params.gen.chunk_rows
-        self._fingerprint = teacher_fingerprint(TEACHER)
-        self._teacher: Teacher | None = None
-        self._cache = Cache(cache_path())
-
-    def __call__(self, requests: Sequence[Request]) -> list[Completion]:
-        """Completions for `requests`; a model is loaded only if one is missing in the cache."""
-        progress, found = Progress("preview", len(requests)), 0
-
-        def note(done: int, known: int) -> None:
-            nonlocal found
-            found = known
-            progress(done)
-
-        replies = generate_cached(self._load, requests, self._cache, fingerprint=self._fingerprint, chunk=self._chunk_rows, progress=note)
-        say(f"preview: {len(requests):,} requests to {self._engine}, {found:,} from the cache")
-        self.heard |= dict(zip(requests, replies, strict=True))
+    def listen(requests: Sequence[Request]) -> list[Completion]:
+        replies = ask(requests)
+        heard.update(zip(requests, replies, strict=True))
         return replies
 
-    def close(self) -> None:
-        """Give the cache back."""
-        self._cache.close()
-
-    def _load(self) -> Teacher:
-        self._teacher = self._teacher or open_teacher(self._engine, TEACHER, server=self._server)
-        return self._teacher
-
-
-def _preview(recipe: str, params: Params, rows: int, ask: Listening) -> None:
-    """Ask and print the first rows of one recipe, in the order of the plan."""
     prompts, operations, sampling = _prompts(params, recipe), params.recipes[recipe].operations, Sampling(params.gen, params.seed)
-    tables = _run_steps(_plan(params, recipe, rows), prompts, operations, sampling, ask)
+    tables = _run_steps(_plan(params, recipe, rows), prompts, operations, sampling, listen)
     for states in zip(*(table.sort("index").iter_rows(named=True) for table in tables.values()), strict=True):
         lines = row_lines(states[-1])
-        for step in steps_of(dict(zip(tables, states, strict=True)), prompts, operations=operations, sampling=sampling, heard=ask.heard):
+        for step in steps_of(dict(zip(tables, states, strict=True)), prompts, operations=operations, sampling=sampling, heard=heard):
             lines += step_lines(step, folder=params.taxonomy.prompts)
         click.echo("\n".join([*lines, ""]))
 
