@@ -38,15 +38,14 @@ def gold(answers=GOLD):
     return pl.DataFrame({"item": list(answers), "answer": list(answers.values())})
 
 
-def verify(text, reply):
-    """right | wrong | unparseable, as the world would say of these three."""
-    wanted = {"list : 4 9 . last digit ?": "9", "list : 4 9 2 . largest digit ?": "9"}
-    return "unparseable" if text not in wanted else "right" if reply == wanted[text] else "wrong"
+def grade(item, reply):
+    """The gold answer of these items is right, and nothing else; the one that poses no problem has no right answer."""
+    return reply == item["answer"] and item["query"] != "posed by nobody"
 
 
 def examined(student=None, **changes):
     given = {"items": items(), "gold": gold(), **changes}
-    return examine(student or Student(), given["items"], given["gold"], max_tokens=7, verify=verify)
+    return examine(student or Student(), given["items"], given["gold"], max_tokens=7, grade=grade)
 
 
 def test_an_exam_is_judged_item_by_item_in_the_order_of_the_items():

@@ -15,7 +15,7 @@ from espalier.world.demonstrations import seed_tree
 from espalier.world.grammar import HELD_OUT_WORDING, LEAF_OF, parse, verify
 
 LEAVES, SEEDS = tabulate(seed_tree(seed=0))
-SIZES = Exam(key_items=6, template_items=3, difficulty_items=2, reference_texts=1)
+SIZES = Exam(key_items=6, template_items=3, difficulty_items=2, reference_texts=1, held_out_examples=0)
 ITEMS, GOLD = set_exam(LEAVES, SEEDS, SIZES, seed=1)
 NUMBERS = LEAVES.filter(leaf="foundational_skills/number/next")  # 90 problems at level 1: 10 .. 99
 

@@ -154,7 +154,7 @@ def test_a_study_that_cannot_be_run_is_refused(changes, expected):
          "recipes.plain.steps has no answer; a recipe needs query and answer, context and evolve are free"),
         ({"recipes.plain.steps.query": GONE},
          "recipes.plain.steps has no query; a recipe needs query and answer, context and evolve are free"),
-        ({"recipes.plain.operations": ["depen"]}, 'recipes.plain.operations names "depen"; did you mean "deepen"?'),
+        ({"recipes.plain.operations": ["depen"]}, 'recipes.plain.operations names "depen"; the world builtin has deepen, widen'),
         ({"recipes.plain.operations": ["deepen"]}, "recipes.plain must have both steps.evolve and operations, or neither"),
         ({"recipes.plain.steps.evolve": "evolve.multistage"}, "recipes.plain must have both steps.evolve and operations, or neither"),
     ],

@@ -5,19 +5,23 @@ from itertools import product
 import polars as pl
 import pytest
 
-from espalier.plan import plan_metrics, plan_rows
+from espalier.plan import Ask, Tables, plan_metrics, plan_rows
 from espalier.settings import Recipe
 from espalier.taxonomy import tabulate
 from espalier.world.demonstrations import seed_tree
 
 LEAVES, SEEDS = tabulate(seed_tree(seed=0))
+LEAVES = LEAVES.with_columns(pl.lit("").alias("requirements"))
 LISTS = {"style": ("question", "command", "short"), "size": ("short", "long")}
 TEACHER, TAXONOMY = (Recipe(leaves, (), (), {}) for leaves in ("teacher", "taxonomy"))
-COLUMNS = ["id", "root_id", "parent_id", "recipe", "index", "leaf", "branch", "task", "example", "document", "attributes"]
+COLUMNS = [
+    "id", "root_id", "parent_id", "call", "turn", "recipe", "index", "leaf", "branch", "task", "topic", "requirements", "verifier", "checks", "example",
+    "examples", "document", "pool", "source", "attributes",
+]  # fmt: skip
 
 
-def planned(recipe=TAXONOMY, rows=200, *, name="lab", leaves=LEAVES, lists=LISTS, seed=1):
-    return plan_rows(name, recipe, leaves, SEEDS, lists, rows=rows, seed=seed)
+def planned(recipe=TAXONOMY, rows=200, *, name="lab", leaves=LEAVES, seeds=SEEDS, lists=LISTS, seed=1, inputs=(), per_call=1, documents=()):
+    return plan_rows(name, recipe, Tables(leaves, seeds, documents), lists, Ask(frozenset(inputs), per_call), rows=rows, seed=seed)
 
 
 @pytest.mark.parametrize("recipe", [TEACHER, TAXONOMY], ids=["teacher", "taxonomy"])

@@ -1,9 +1,7 @@
-from types import SimpleNamespace
-
 import polars as pl
 import pytest
 
-from espalier.score import score_metrics, score_rows
+from espalier.score import Judged, score_metrics, score_rows
 from espalier.scorers.heuristics import heuristics
 from espalier.scorers.vote import majority, vote_share
 
@@ -17,12 +15,12 @@ def rows(*changes):
     return pl.DataFrame([ROW | {"id": f"r{i}"} | change for i, change in enumerate(changes)], schema_overrides={"answers": pl.List(pl.String)})
 
 
-def verify(context, query, answer):
+def verify(row):
     """Knows one kind of problem: the largest digit of a list."""
-    digits = [word for word in context.split() if word.isdigit()]
+    digits = [word for word in row["context"].split() if word.isdigit()]
     if not digits:
-        return SimpleNamespace(verdict="unparseable", leaf="", key="")
-    return SimpleNamespace(verdict="right" if answer == max(digits) else "wrong", leaf="digits/largest", key=" ".join(digits))
+        return Judged("unparseable", "", "")
+    return Judged("right" if row["answer"] == max(digits) else "wrong", "digits/largest", " ".join(digits))
 
 
 def scored(*changes):
@@ -51,7 +49,7 @@ def test_scoring_in_two_halves_is_scoring_at_once():
 
 def test_a_verifier_that_says_another_word_is_found_out():
     with pytest.raises(AssertionError, match="said 'maybe'"):
-        score_rows(rows({}), verify=lambda *text: SimpleNamespace(verdict="maybe", leaf="", key=""), repeat_words=3)
+        score_rows(rows({}), verify=lambda row: Judged("maybe", "", ""), repeat_words=3)
 
 
 def test_repeats_and_echo_are_those_of_the_answer_against_the_query():

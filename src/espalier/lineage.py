@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from espalier.errors import EspalierError, ParamsError
-from espalier.generate import Sampling, draws, is_asked, operation_of, request_of
+from espalier.evolve import operation_of
+from espalier.generate import Sampling, draws, is_asked, request_of
 from espalier.prompts import Messages, Prompt
 from espalier.settings import STEPS
 from espalier.teachers.base import Completion, Request
@@ -120,7 +121,11 @@ def _step(
     if not is_asked(before, prompt):
         why = f"the row is {before['status']}" if before["status"] != "ok" else f"the prompt lets the branch {before['branch'] or 'none'} pass"
         return Step(name, prompt.id, (), (), f"not asked, {why}")
-    asked = {**before, "operation": after["operation"] or operation_of(before, operations)} if name == "evolve" else before
+    asked = {**before, "pool": after["pool"]}  # which a prompt in rounds was shown more of than the plan holds
+    if name == "evolve":
+        asked |= {"operation": after["operation"] or operation_of(before, operations)}
+    if name == "query" and after["query"] and after["solution"] and not after["spent_tokens"]:
+        return Step(name, prompt.id, (), (("", after["query"]),), "posed by the world, no teacher was asked")
     requests = [request_of(asked, draw, prompt, sampling) for draw in draws(name, sampling.gen)]
     replies = tuple((f"{reply.finish}, {reply.tokens} tokens", reply.text) for request in requests if (reply := heard.get(request)))
     return Step(name, prompt.id, requests[0].messages, replies or _kept_replies(name, after), _outcome(name, asked, after))
@@ -138,7 +143,7 @@ def _kept_replies(name: str, after: Row) -> tuple[tuple[str, str], ...]:
 def _outcome(name: str, asked: Row, after: Row) -> str:
     if name == "evolve":
         operation = asked["operation"]
-        return f"{operation} made {after['id']}" if after["operation"] else f"{operation} gave no other problem, the parent stays"
+        return f"{operation} made {after['id']}" if after["operation"] else f"{after['eliminated'] or operation}; the parent stays"
     return "" if after["status"] == "ok" else f"{after['status']}: {after['detail']}"
 
 

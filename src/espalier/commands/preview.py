@@ -11,6 +11,7 @@ Needs data/taxonomy and models/teacher, and no plan: a recipe that study.recipes
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,17 +19,18 @@ import polars
 
 from espalier.attributes import choose
 from espalier.errors import ParamsError
-from espalier.generate import Ask, Sampling, evolve_queries, start_rows, write_answers, write_contexts, write_queries
+from espalier.evolve import evolve_queries
+from espalier.generate import Ask, Sampling, start_rows, write_answers, write_contexts, write_queries
 from espalier.io import read_json, read_rows, read_text
 from espalier.lineage import row_lines, step_lines, steps_of
 from espalier.log import say
 from espalier.params import FILE, did_you_mean, parse_params
-from espalier.plan import plan_rows
+from espalier.plan import Tables, ask_of, plan_rows
 from espalier.prompts import Prompt
 from espalier.settings import Params
 from espalier.teachers.ask import Asker
 from espalier.teachers.base import Completion, Request
-from espalier.world.grammar import gains
+from espalier.worlds import World, open_world
 
 TAXONOMY = Path("data/taxonomy")
 
@@ -57,21 +59,27 @@ def _preview(recipe: str, params: Params, rows: int, ask: Ask) -> None:
         return replies
 
     prompts, operations, sampling = _prompts(params, recipe), params.recipes[recipe].operations, Sampling(params.gen, params.seed)
-    tables = _run_steps(_plan(params, recipe, rows), prompts, operations, sampling, listen)
-    for states in zip(*(table.sort("index").iter_rows(named=True) for table in tables.values()), strict=True):
+    tables = _read_tables()
+    world = open_world(params.world, tables.leaves, tables.seeds)
+    made = _run_steps(_plan(params, recipe, tables, prompts, rows), prompts, operations, sampling, listen, world)
+    for states in zip(*(table.sort("index").iter_rows(named=True) for table in made.values()), strict=True):
         lines = row_lines(states[-1])
-        for step in steps_of(dict(zip(tables, states, strict=True)), prompts, operations=operations, sampling=sampling, heard=heard):
+        for step in steps_of(dict(zip(made, states, strict=True)), prompts, operations=operations, sampling=sampling, heard=heard):
             lines += step_lines(step, folder=params.taxonomy.prompts)
         click.echo("\n".join([*lines, ""]))
 
 
-def _plan(params: Params, recipe: str, rows: int) -> polars.DataFrame:
+def _read_tables() -> Tables:
+    documents = read_rows(TAXONOMY / "documents.parquet")["text"].to_list()
+    return Tables(read_rows(TAXONOMY / "leaves.parquet"), read_rows(TAXONOMY / "seeds.parquet"), documents)
+
+
+def _plan(params: Params, recipe: str, tables: Tables, prompts: Mapping[str, Prompt], rows: int) -> polars.DataFrame:
     """The first rows of the recipe's plan, as the stage plan writes them."""
     settings = params.recipes[recipe]
-    leaves, seeds = read_rows(TAXONOMY / "leaves.parquet"), read_rows(TAXONOMY / "seeds.parquet")
     lists = {name: tuple(values) for name, values in read_json(TAXONOMY / "attributes.json").items()}
     attributes = choose(lists, settings.attributes, where=f"{FILE}: recipes.{recipe}")
-    return plan_rows(recipe, settings, leaves, seeds, attributes, rows=min(rows, params.plan.rows), seed=params.seed)
+    return plan_rows(recipe, settings, tables, attributes, ask_of(prompts.values()), rows=min(rows, params.plan.rows), seed=params.seed)
 
 
 def _prompts(params: Params, recipe: str) -> dict[str, Prompt]:
@@ -87,12 +95,12 @@ def _prompts(params: Params, recipe: str) -> dict[str, Prompt]:
 
 
 def _run_steps(
-    plan: polars.DataFrame, prompts: Mapping[str, Prompt], operations: Sequence[str], sampling: Sampling, ask: Ask
+    plan: polars.DataFrame, prompts: Mapping[str, Prompt], operations: Sequence[str], sampling: Sampling, ask: Ask, world: World
 ) -> dict[str, polars.DataFrame]:
     """The rows as each step leaves them."""
     start = start_rows(plan)
     contexts = write_contexts(start, prompts.get("context"), sampling, ask)
-    queries = write_queries(contexts, prompts["query"], sampling, ask)
-    evolved = evolve_queries(queries, prompts.get("evolve"), operations, sampling, ask, gains=gains)
+    queries = write_queries(contexts, prompts["query"], sampling, ask, pose=partial(world.pose, seed=sampling.seed))
+    evolved = evolve_queries(queries, prompts.get("evolve"), operations, sampling, ask, world=world)
     answers = write_answers(evolved, prompts["answer"], sampling, ask)
     return {"plan": start, "context": contexts, "query": queries, "evolve": evolved, "answer": answers}
