@@ -162,7 +162,7 @@ def test_show_says_why_a_step_was_not_asked_or_gave_nothing(study):
     ]
     stayed = next(row for row in rows("evolve") if row["status"] == "ok" and not row["operation"])
     operation = ("deepen", "widen")[stayed["index"] % 2]
-    assert f"                 {operation} gave no other problem, the parent stays\n" in run("show", stayed["id"])[1]
+    assert f"                 {operation}: no other problem; the parent stays\n" in run("show", stayed["id"])[1]
 
 
 def test_show_spells_out_what_would_steer_a_terminal(study):

@@ -237,10 +237,27 @@ def test_a_check_finds_every_fault_of_a_tree_and_keeps_the_leaves_that_are_right
 def test_the_tables_hold_every_leaf_and_every_example_in_order():
     leaves, seeds = tabulate(parse(knowledge() | skill(own={"rank": 2})))
     assert leaves.rows() == [
-        ("foundational_skills/digits/largest", "foundational_skills", "read digits", "foundational_skills/digits/largest", 2, ""),
-        ("knowledge/eats/what", "knowledge", "read digits", "knowledge/eats/what", 1, ""),
+        ("foundational_skills/digits/largest", "foundational_skills", "read digits", "foundational_skills/digits/largest", 2, "", "[]"),
+        ("knowledge/eats/what", "knowledge", "read digits", "knowledge/eats/what", 1, "", "[]"),
     ]
-    assert leaves.columns == ["leaf", "branch", "topic", "task", "rank", "verifier"]
-    assert seeds.columns == ["leaf", "place", "context", "query", "answer"]
-    assert seeds.row(1) == ("foundational_skills/digits/largest", 1, "", "1 or 9 ?", "9")
-    assert seeds.filter(leaf="knowledge/eats/what").row(14) == ("knowledge/eats/what", 14, "c4", "q2", "a2")
+    assert leaves.columns == ["leaf", "branch", "topic", "task", "rank", "verifier", "checks"]
+    assert seeds.columns == ["leaf", "place", "context", "query", "answer", "held_out"]
+    assert seeds.row(1) == ("foundational_skills/digits/largest", 1, "", "1 or 9 ?", "9", False)
+    assert seeds.filter(leaf="knowledge/eats/what").row(14) == ("knowledge/eats/what", 14, "c4", "q2", "a2", False)
+
+
+def test_held_out_examples_are_the_last_ones_and_of_a_knowledge_leaf_whole_contexts():
+    _, seeds = tabulate(parse(knowledge() | skill(own={"rank": 2})), held_out=2)
+    held = {leaf: some.filter("held_out")["place"].to_list() for (leaf,), some in seeds.group_by("leaf")}
+    assert held == {"foundational_skills/digits/largest": [3, 4], "knowledge/eats/what": [12, 13, 14]}  # 5 contexts of 3 questions
+
+
+def test_three_examples_of_every_leaf_stay_for_the_prompts():
+    _, seeds = tabulate(parse(knowledge() | skill(own={"rank": 2})), held_out=3)
+    assert seeds.filter("held_out")["leaf"].unique().to_list() == ["knowledge/eats/what"]  # the skill has five
+
+
+def test_a_leaf_says_what_every_answer_must_hold_to():
+    leaves, _ = tabulate(parse(skill(own={"checks": [{"kind": "max_words", "n": 3}]})))
+    assert leaves["checks"].to_list() == ['[{"kind": "max_words", "n": 3}]']
+    assert 'leaf.yaml: checks is "short"; it must be a list of mappings' in message(skill(own={"checks": "short"}))
