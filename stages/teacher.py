@@ -30,7 +30,7 @@ def main(params):
     if settings.engine == "server":
         served = ask_served(server, key=read_key(server.key_variable))
         pinned = pin_served(settings.path, served)
-        load_chat(Path(pinned["path"]))  # what mix and tokens will read
+        load_chat(Path(pinned["path"]), extend=True)  # what mix and tokens will read
         _pin(pinned, f"{server.model} behind {len(server.urls)} URL(s)", {"context_tokens": served.get("max_model_len", 0)})
         return
     if settings.path != "built-in":

@@ -14,6 +14,7 @@ from espalier.world.grammar import parse
 from espalier.worlds import Builtin
 from tests.worlds import Scripted, spoken
 
+
 class Barren(Builtin):
     """A world in which no evolution gains anything."""
 

@@ -19,7 +19,7 @@ SOURCES = sorted((ROOT / "src").rglob("*.py")) + sorted((ROOT / "stages").rglob(
 FLOORS = (
     {"errors", "params", "settings", "io", "seeds", "log", "progress", "stage"},
     {"text", "stats", "student_t", "old_qna", "qna", "taxonomy", "prompts", "replies", "gates", "attributes", "documents", "novelty", "nearest"},
-    {"world", "teachers", "scorers", "dedup", "tokens", "diversity", "model", "muon", "checkpoints", "samples", "decontaminate", "mix", "plan", "filter", "score"},
+    {"world", "verifiers", "teachers", "scorers", "dedup", "tokens", "diversity", "model", "muon", "checkpoints", "samples", "decontaminate", "mix", "plan", "filter", "score"},
     {"exam", "teacher", "generate", "evolve", "general", "worlds", "train", "evaluate", "compare", "plot_tables", "report", "gather", "lineage"},
     {"cli", "commands"},
 )

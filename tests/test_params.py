@@ -203,7 +203,7 @@ NO_VARIABLE = "server.key_variable is no name of an environment variable; name o
         ({"server.urls": []}, "teacher.engine is server but server.urls is empty; it must name at least one base URL"),
         ({"server.model": ""}, "teacher.engine is server but server.model is empty; it must name the model that the endpoint serves"),
         ({"teacher.path": "built-in"}, "teacher.path is built-in but teacher.engine is server; an endpoint gives no tokenizer: "
-         "name a folder with tokenizer.json in our chat form"),
+         "name a folder with tokenizer.json"),
         ({"server.urls": ["http://a/v1", "http://a/v1/"]}, "server.urls is ['http://a/v1', 'http://a/v1/']; it must name each once"),
         ({"server.urls": ["http://a", "ftp://b"]}, f"server.urls[1] {NO_URL}"),
         ({"server.urls": ["box:8000/v1"]}, f"server.urls[0] {NO_URL}"),

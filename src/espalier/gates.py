@@ -13,7 +13,7 @@ REFUSALS = (
     "sorry", "i'm sorry", "i am sorry", "i apologize", "unfortunately, i", "i cannot", "i can't", "i can not", "i am unable", "i'm unable", "i am not able",
     "i won't", "as an ai", "as a language model", "i'm just an ai",
 )  # fmt: skip
-LEAKS = ("given prompt", "rewritten prompt", "#rewritten", "#given", "created prompt", "the instruction above", "this seed example", "as per the requirements given")
+LEAKS = ("given prompt", "rewritten prompt", "#rewritten", "#given", "created prompt", "the instruction above", "this seed example")
 # The 60 most frequent function words of English: a text of these and of marks alone says nothing.
 STOP_WORDS = frozenset(
     "a about all an and are as at be been but by can could do for from had has have he her his how i if in into is it its me my no not of on or our she so "

@@ -53,7 +53,7 @@ class General:
         return Judged(found.verdict, leaf, digest(*match_words(text)))
 
     def grade(self, item: Row, reply: str) -> bool:
-        """Whether a reply answers an exam item: by the leaf's verifier where it compares with a gold answer, else by word overlap (F1 of SQuAD) and checks."""
+        """Whether a reply answers an exam item: by the leaf's verifier where it compares with a gold answer, else by its checks and the overlap of words."""
         leaf = self._leaves[item["leaf"]]
         checks = constraints_of(leaf["checks"], where=item["leaf"])
         if leaf["verifier"] in KEYED:

@@ -1,8 +1,8 @@
 """Which texts say something new: ROUGE-L against all texts that were accepted before, as the pool of Self-Instruct is kept.
 
 Source: Self-Instruct (arXiv 2212.10560, section 2.2): a new instruction is kept when its ROUGE-L with every one in the pool is below 0.7.
-The measure is exact; comparing is not quadratic: texts of n and m words with an F of t or more share t (n + m) / 2 words, so by the pigeonhole principle one of the
-rarest words of the one is a word of the other (prefix filtering, Chaudhuri et al., ICDE 2006).
+The measure is exact; comparing is not quadratic: texts of n and m words with an F of t or more share t (n + m) / 2 words, so by the pigeonhole principle one
+of the rarest words of the one is a word of the other (prefix filtering, Chaudhuri et al., ICDE 2006).
 """
 
 from collections import Counter, defaultdict

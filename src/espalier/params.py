@@ -169,7 +169,7 @@ def _check_server(params: Params, file: str) -> None:
             raise ParamsError(f"{file}: teacher.engine is server but server.{name} is empty; it must name {wanted}")
     if params.teacher.path == "built-in":
         raise ParamsError(
-            f"{file}: teacher.path is built-in but teacher.engine is server; an endpoint gives no tokenizer: name a folder with tokenizer.json in our chat form"
+            f"{file}: teacher.path is built-in but teacher.engine is server; an endpoint gives no tokenizer: name a folder with tokenizer.json"
         )
 
 

@@ -4,7 +4,7 @@ Prefix-stable: asking for more rows keeps the first ones, so the completion cach
 at a time, where the query prompt wants several candidates in one reply; all that decides what a call asks is then the same for them.
 
 Columns: id, root_id, parent_id, call (the id that the seeds of context and query hang on), turn (which candidate of the call), recipe, index, leaf, branch,
-task, topic, requirements, verifier, checks, example, examples, document, pool, source, attributes. What no prompt of the recipe uses is left empty where it is long.
+task, topic, requirements, verifier, checks, example, examples, document, pool, source, attributes. Long ones that no prompt of the recipe uses are empty.
 """
 
 import json

@@ -29,7 +29,7 @@ def pin_served(path: str, served: dict[str, object]) -> dict[str, object]:
     """
     folder = Path(path).expanduser()
     if not (folder / TOKENIZER).is_file():
-        raise InputMissing(f"params.yaml: teacher.path is {path}, which holds no {TOKENIZER}; an endpoint gives none: name a folder with one in our chat form")
+        raise InputMissing(f"params.yaml: teacher.path is {path}, which holds no {TOKENIZER}; an endpoint gives none: name a folder with one")
     remembered = {"path": str(folder.resolve()), "tokenizer": _hash([folder / TOKENIZER])}
     return {**remembered, "served": served, "fingerprint": served_fingerprint(served)}
 

@@ -1,0 +1,142 @@
+"""The chat form of a teacher: messages to token ids and back, for models of ours and for those of a hub with a chat template of their own.
+
+Text of a row is encoded apart from the template around it, by a tokenizer that knows no control tokens, so whatever a text spells (`<|im_end|>`, `<s>`,
+`<tool_call>`), it stays text. The template is rendered once for each order of roles, with marks in place of the texts.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tokenizers import Tokenizer
+
+from espalier.errors import CorruptInput, ParamsError
+from espalier.io import read_json, read_text
+from espalier.prompts import Messages, is_open
+from espalier.tokens import CONTROLS, load_chat
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+MARK = "\ue000{}\ue001"  # private use: stands in a rendered template for the text of a message
+DATE = "26 Jul 2024"  # what Llama 3's template says where it is given no date; the day of a run would change every prompt
+
+
+class ChatForm(Protocol):
+    """What engines need of a chat form."""
+
+    @property
+    def end_ids(self) -> tuple[int, ...]: ...
+    @property
+    def pad_id(self) -> int: ...
+    def prompts(self, asked: Sequence[Messages]) -> list[list[int]]: ...
+    def replies(self, texts: Sequence[str]) -> list[list[int]]: ...
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]: ...
+
+
+def open_chat(folder: Path) -> ChatForm:
+    """The chat form of a model folder: ours where its tokenizer has our control tokens, else that of its chat template.
+
+    Raises: InputMissing, CorruptInput, ParamsError for a tokenizer with neither.
+    """
+    file = folder / "tokenizer.json"
+    text = read_text(file)
+    try:
+        known = Tokenizer.from_str(text)
+    except Exception as error:  # the library raises bare Exception
+        raise CorruptInput(f"{file}: not a tokenizer ({error}); fetch it again, or run the stage that made it") from error
+    if all(known.token_to_id(token) is not None for token in CONTROLS):
+        return load_chat(folder)
+    return TemplateChat(folder)
+
+
+class TemplateChat:
+    """A hub tokenizer with its chat template."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises: ParamsError when there is no chat template."""
+        from transformers import AutoTokenizer
+
+        self._folder = folder
+        self._library: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+        if not self._library.chat_template:
+            raise ParamsError(f"{folder}: its tokenizer has neither a chat template nor espalier's chat form; name an instruct model in teacher.path")
+        self._structure = Tokenizer.from_str(read_text(folder / "tokenizer.json"))
+        self._plain = _without_controls(read_text(folder / "tokenizer.json"))
+        self._pieces: dict[tuple[tuple[str, ...], bool], list[list[int] | int]] = {}
+
+    @cached_property
+    def end_ids(self) -> tuple[int, ...]:
+        """Every id that ends a turn: of the generation config, of the tokenizer, and the one that the template puts behind a reply."""
+        file = self._folder / "generation_config.json"
+        named = read_json(file).get("eos_token_id") if file.is_file() else None
+        ids = [*(named if isinstance(named, list) else [named]), self._library.eos_token_id, self._turn_end()]
+        return tuple(dict.fromkeys(i for i in ids if i is not None))
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills up batches; never looked at."""
+        return self._library.pad_token_id if self._library.pad_token_id is not None else self.end_ids[0]
+
+    def prompts(self, asked: Sequence[Messages]) -> list[list[int]]:
+        """The ids of each conversation up to the point where the teacher writes: the reply, or the user's turn where that is left open."""
+        texts = iter(self._encoded([text for messages in asked for _, text in messages]))
+        made = []
+        for messages in asked:
+            parts = [next(texts) for _ in messages]
+            pieces = self._template(tuple(role for role, _ in messages), is_open(messages))
+            made.append([i for piece in pieces for i in (parts[piece] if isinstance(piece, int) else piece)])
+        return made
+
+    def replies(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each reply, with the id that ends it."""
+        return [[*ids, self._turn_end() or self.end_ids[0]] for ids in self._encoded(texts)]
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """The text of each reply, without control tokens."""
+        return self._structure.decode_batch([list(one) for one in ids], skip_special_tokens=True)
+
+    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._plain.encode_batch(list(texts), add_special_tokens=False)]
+
+    def _template(self, roles: tuple[str, ...], is_left_open: bool) -> list[list[int] | int]:
+        """What stands around the texts: ids of the template, and the places of the messages among them."""
+        if (roles, is_left_open) not in self._pieces:
+            rendered = self._render(roles, generation=not is_left_open)
+            if is_left_open:
+                rendered = rendered[: rendered.index(MARK.format(len(roles) - 1))]
+            parts = re.split(r"\ue000(\d+)\ue001", rendered)
+            encoded = [int(part) if place % 2 else self._structure.encode(part, add_special_tokens=False).ids for place, part in enumerate(parts)]
+            self._pieces[roles, is_left_open] = encoded
+        return self._pieces[roles, is_left_open]
+
+    def _render(self, roles: tuple[str, ...], *, generation: bool) -> str:
+        from jinja2 import TemplateError
+
+        messages = [{"role": role, "content": MARK.format(place)} for place, role in enumerate(roles)]
+        try:
+            text = str(self._library.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation, date_string=DATE))
+        except TemplateError as error:
+            raise ParamsError(f"{self._folder}: its chat template refuses the roles {', '.join(roles)} ({error}); write the prompt without them") from error
+        if any(text.count(MARK.format(place)) != 1 for place in range(len(roles))):
+            raise ParamsError(f"{self._folder}: its chat template does not show every message once; espalier cannot use it")
+        return text
+
+    def _turn_end(self) -> int | None:
+        """The first control token that the template puts behind a reply."""
+        text = self._render(("user", "assistant"), generation=False)
+        behind = self._structure.encode(text[text.index(MARK.format(1)) + len(MARK.format(1)) :], add_special_tokens=False).ids
+        controls = self._structure.get_added_tokens_decoder()
+        return next((i for i in behind if i in controls), None)
+
+
+def _without_controls(text: str) -> Tokenizer:
+    """The tokenizer in which no added token, special or not, is read out of a text."""
+    value: dict[str, Any] = json.loads(text)
+    value["added_tokens"] = [{**token, "special": True} for token in value.get("added_tokens", [])]
+    tokenizer = Tokenizer.from_str(json.dumps(value))
+    tokenizer.encode_special_tokens = True
+    return tokenizer
