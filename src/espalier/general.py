@@ -62,7 +62,7 @@ class General:
         return _overlap(reply, item["answer"]) >= RIGHT and not any(check(one, reply) for one in checks)
 
     def gain(self, parent: Row, child: str, operation: str) -> str | None:
-        """Why a child is eliminated, or None. Source: elimination evolving, arXiv 2304.12244, section 3.2; information gain is taken by words, not by a judge."""
+        """Why a child is eliminated, or None; information gain is taken by words, not by a judge. Source: arXiv 2304.12244, section 3.2."""
         if reason := refused(child) or leaks(child) or says_nothing(child):
             return reason
         before, after = match_words(f"{parent['context']} {parent['query']}"), match_words(child)
