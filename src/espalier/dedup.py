@@ -27,7 +27,7 @@ RECALL = 0.98  # wanted probability that a pair exactly at the threshold becomes
 SCHEME = "affine32"
 PERMUTATION_SEED = 1  # datasketch's default; verification makes the result independent of it but for missed pairs
 CHUNK_PAIRS = 200_000  # pairs verified at a time: about 100 MB at 25 words a row
-VERDICT_RANK = {"right": 0, "unparseable": 1, "wrong": 2}
+VERDICT_RANK = {"right": 0, "unknown": 1, "unparseable": 2, "wrong": 3}
 
 Ints = NDArray[np.int64]
 
@@ -35,7 +35,7 @@ Ints = NDArray[np.int64]
 def dedup_rows(frame: pl.DataFrame, settings: Dedup) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split rows into (kept, dropped), both sorted by id; the order of the input does not matter.
 
-    Best first: verdict right, unparseable, wrong; then vote_share, logprob_mean (high is good, missing is worst), then the smallest id.
+    Best first: verdict right, unknown, unparseable, wrong; then vote_share, logprob_mean (high is good, missing is worst), then the smallest id.
     Dropped rows get reason (`exact` | `near`), duplicate_of (id of the row that stays), cluster (the smallest id of all rows that
     ended in that one) and jaccard (0..1, with the row that stays; it may lie below the threshold when the rows are linked
     through others, or for two wordings of one problem key).

@@ -11,6 +11,8 @@ from math import ceil
 
 from espalier.text import match_words
 
+MOST_WORDS = 1000  # of a text that are compared; a hostile one of 100,000 would take seconds
+
 
 def rouge_l(one: Sequence[str], other: Sequence[str]) -> float:
     """F1 of the longest common subsequence of two lists of words, 0..1; 0 where one is empty. Source: Lin 2004, "ROUGE", section 3.
@@ -35,7 +37,7 @@ class Pool:
 
     def closest(self, text: str) -> tuple[float, str]:
         """The highest ROUGE-L above the limit with a text of the pool, and that text; (0, "") where none is above it."""
-        words = match_words(text)
+        words = match_words(text)[:MOST_WORDS]
         best, found = 0.0, ""
         for place in sorted(self._candidates(words)):
             overlap = rouge_l(words, self._words[place])
@@ -52,7 +54,7 @@ class Pool:
         return None
 
     def _take(self, text: str) -> None:
-        words = match_words(text)
+        words = match_words(text)[:MOST_WORDS]
         for word in set(words):
             self._by_word[word].append(len(self.texts))
         self.texts.append(text)
