@@ -17,7 +17,7 @@ import httpx2
 
 from espalier.errors import EspalierError
 from espalier.params import did_you_mean
-from espalier.prompts import Messages
+from espalier.prompts import Messages, is_open
 from espalier.settings import Server
 from espalier.teachers.base import Completion, Done, Request
 from espalier.teachers.key import Key
@@ -58,6 +58,8 @@ class ServerTeacher:
 
         Raises: EspalierError when going on makes no sense: a key or model that is refused, too many errors or retries, no URL that answers.
         """
+        if any(is_open(request.messages) for request in requests):
+            raise EspalierError("teacher.engine is server: an endpoint does not let the user's turn open (magpie); use hf, vllm or ray for that recipe")
         return asyncio.run(self._run(requests, done))
 
     def score(self, pairs: Sequence[tuple[Messages, str]]) -> list[tuple[float, int]]:

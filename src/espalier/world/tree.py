@@ -14,11 +14,12 @@ AUTHOR = "espalier"
 
 
 def tree_files(tree: Sequence[SeedLeaf]) -> dict[str, str]:
-    """Path in the tree -> text, for every leaf."""
+    """Path in the tree -> text, for every leaf; a leaf of rank 0 has none."""
     files = {}
     for leaf in tree:
         files[f"{leaf.leaf}/qna.yaml"] = _yaml(_knowledge(leaf) if leaf.branch == "knowledge" else _skill(leaf))
-        files[f"{leaf.leaf}/leaf.yaml"] = _yaml({"task": leaf.task, "topic": leaf.topic, "rank": leaf.rank, "verifier": leaf.verifier})
+        own = {"task": leaf.task, "topic": leaf.topic} | ({"rank": leaf.rank} if leaf.rank else {}) | {"verifier": leaf.verifier}
+        files[f"{leaf.leaf}/leaf.yaml"] = _yaml(own)
     return files
 
 
