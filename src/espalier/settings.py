@@ -86,7 +86,7 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    engine: Annotated[str, OneOf(("hf", "server"))]
+    engine: Annotated[str, OneOf(("hf", "server", "vllm"))]
     path: str
     skew: Annotated[float, Within(0, 3)]
     examples: Annotated[int, Within(1, 10**7)]
@@ -104,6 +104,14 @@ class Server:
     timeout_s: Annotated[float, Within(0, 86400, above=True)]
     retries: Annotated[int, Within(0, 100)]
     error_share_stop: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Vllm:
+    tensor_parallel: Annotated[int, Within(1, 64)]
+    replicas: Annotated[int, Within(1, 64)]
+    memory_share: Annotated[float, Within(0, 1, above=True)]
+    context_tokens: Annotated[int, Within(0, 10**7)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +216,7 @@ class Params:
     exam: Exam
     teacher: Teacher
     server: Server
+    vllm: Vllm
     plan: Plan
     gen: Gen
     score: Score

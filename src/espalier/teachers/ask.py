@@ -24,7 +24,7 @@ class Asker:
         """what: the word that its talk begins with. Nothing is opened before the first call, and no model before one is needed."""
         self.asked = self.found = 0
         self._what, self._engine, self._chunk_rows = what, params.teacher.engine, params.gen.chunk_rows
-        self._open = partial(open_teacher, self._engine, TEACHER, server=params.server)
+        self._open = partial(open_teacher, self._engine, TEACHER, server=params.server, vllm=params.vllm)
         self._teacher: Teacher | None = None
 
     def __call__(self, requests: Sequence[Request]) -> list[Completion]:

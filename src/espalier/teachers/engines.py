@@ -1,27 +1,58 @@
 """From the word in params.yaml to an engine with the run's teacher in it."""
 
+import os
+from functools import partial
 from pathlib import Path
 
-from espalier.settings import Server
+from espalier.settings import Server, Vllm
 from espalier.teachers.base import Teacher
 from espalier.teachers.key import read_key
-from espalier.teachers.pin import check_served, teacher_fingerprint, teacher_folder
+from espalier.teachers.pin import check_served, fingerprint, teacher_fingerprint, teacher_folder
 
 
-def open_teacher(engine: str, folder: Path, *, server: Server | None = None) -> Teacher:
-    """The teacher of a folder (or of its pin), ready to be asked. `hf` imports torch; `server` wants its settings and reads its key from the environment.
+def open_teacher(engine: str, folder: Path, *, server: Server | None = None, vllm: Vllm | None = None) -> Teacher:
+    """The teacher of a folder (or of its pin), ready to be asked. `server` and `vllm` want their settings.
 
+    `hf` and `vllm` import torch; `server` reads its key from the environment.
     Raises: what the engine raises for a bad model; EspalierError when it is another one than was pinned.
     """
-    if engine == "hf":
-        check_served(folder, None)
-        from espalier.teachers.hf import HfTeacher
+    if engine == "server":
+        return _open_server(folder, server)
+    check_served(folder, None)
+    if engine == "vllm":
+        return _open_vllm(teacher_folder(folder), vllm)
+    from espalier.teachers.hf import HfTeacher
 
-        return HfTeacher(teacher_folder(folder))
+    assert engine == "hf", engine
+    return HfTeacher(teacher_folder(folder))
+
+
+def _open_server(folder: Path, settings: Server | None) -> Teacher:
     from espalier.teachers.server import ServerTeacher, ask_served
 
-    assert engine == "server", engine
-    assert server is not None
-    key = read_key(server.key_variable)
-    check_served(folder, ask_served(server, key=key))
-    return ServerTeacher(server, fingerprint=teacher_fingerprint(folder), key=key)
+    assert settings is not None
+    key = read_key(settings.key_variable)
+    check_served(folder, ask_served(settings, key=key))
+    return ServerTeacher(settings, fingerprint=teacher_fingerprint(folder), key=key)
+
+
+def _open_vllm(folder: Path, settings: Vllm | None) -> Teacher:
+    """One engine in this process, or several in processes of their own."""
+    from espalier.teachers.replicas import Opener, Replicas, split_devices
+    from espalier.teachers.vllm import VllmTeacher, check_installed
+
+    assert settings is not None
+    if settings.replicas == 1:
+        return VllmTeacher(folder, settings)
+    check_installed()
+    devices = split_devices(_visible_gpus(), replicas=settings.replicas, tensor_parallel=settings.tensor_parallel)
+    opener = partial(VllmTeacher, folder, settings)
+    return Replicas([Opener(opener, some) for some in devices], fingerprint=fingerprint(folder))
+
+
+def _visible_gpus() -> list[str]:
+    """The names of the GPUs that this process sees."""
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(i) for i in range(torch.cuda.device_count())]

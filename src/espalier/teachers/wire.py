@@ -1,7 +1,7 @@
 """What goes over the wire to an OpenAI-compatible endpoint and back: the body of a request, and strict reading of what is answered.
 
 A body that is not whole and right in every field that we use is refused with a ValueError that says why; nothing is guessed.
-Source: the OpenAI API reference, "Chat completions" and "Models"; max_model_len is vLLM's.
+Source: the OpenAI API reference, "Chat completions", "Structured outputs" and "Models"; max_model_len is vLLM's.
 """
 
 import json
@@ -19,7 +19,7 @@ SAID, SHOWN = 200, 60  # characters of a server's words, and of a wrong value, t
 
 def request_body(request: Request, *, model: str) -> dict[str, object]:
     """The JSON of one request."""
-    return {
+    body = {
         "model": model,
         "messages": [{"role": role, "content": text} for role, text in request.messages],
         "temperature": request.temperature,
@@ -28,6 +28,9 @@ def request_body(request: Request, *, model: str) -> dict[str, object]:
         "seed": request.seed,
         "logprobs": True,
     }
+    if request.schema:
+        body["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "schema": json.loads(request.schema), "strict": True}}
+    return body
 
 
 def read_reply(body: bytes) -> Completion:
