@@ -78,6 +78,8 @@ def _excludes(a: Constraint, b: Constraint) -> bool:
         return True
     if a.kind in ("json", "json_schema") and b.kind in _AGAINST_JSON:
         return True
+    if a.kind == "lowercase" and b.kind == "uppercase":
+        return True
     if a.kind == "starts_with" and b.kind == "title":
         return not a.words[0].startswith("<<")
     if a.kind == "paragraphs" and b.kind in ("bullets", "numbered"):

@@ -56,8 +56,10 @@ def parse_constraint(value: Any, *, where: str) -> Constraint:
     if not isinstance(value, dict):
         raise ParamsError(f"{where} is {shown(value)}; it must be a mapping such as {{kind: max_words, n: 60}}")
     kind = value.get("kind")
-    if kind not in KINDS:
-        raise ParamsError(f"{where}.kind is {shown(kind)}; {did_you_mean(str(kind), KINDS)}")
+    if not isinstance(kind, str):
+        raise ParamsError(f"{where}.kind is {shown(kind)}; it must be one of {', '.join(KINDS)}")
+    if kind not in KEYS:
+        raise ParamsError(f"{where}.kind is {shown(kind)}; {did_you_mean(kind, KINDS)}")
     for key in value:
         if key != "kind" and key not in KEYS[kind]:
             known = KEYS[kind]
@@ -68,7 +70,7 @@ def parse_constraint(value: Any, *, where: str) -> Constraint:
     n = _count(value["n"], f"{where}.n") if "n" in value else 0
     words = tuple(word for key in KEYS[kind] if key in _READ for word in _READ[key](value[key], f"{where}.{key}"))
     schema = check_schema(value["schema"], where=f"{where}.schema") if "schema" in value else ""
-    return Constraint(str(kind), n, words, schema)
+    return Constraint(kind, n, words, schema)
 
 
 def as_mapping(constraint: Constraint) -> dict[str, Any]:

@@ -21,9 +21,9 @@ _LIST_MARK = re.compile(r"^[ \t]*(?:\d{1,3}[.)]|[-*•])[ \t]+", re.MULTILINE)
 _START = re.compile(r"(?:^|[.!?:;…][\"'”’)\]]*\s|\n)[\s\"'“‘(\[*_#]*$")
 _POSSESSIVE = re.compile(r"['’]s$|['’]$", re.IGNORECASE)
 _NO_NAMES = frozenset(
-    "i i'm i'll i've i'd i’m i’ll i’ve i’d the a an in on at of by for from to with and or but if as it its this that these those there he she they we you his her "
-    "their our your my no not yes is are was were be because since when while where what which who how why after before during both each all some many most "
-    "however therefore thus so then also according mr mrs ms dr ok".split()
+    "i i'm i'll i've i'd i’m i’ll i’ve i’d the a an in on at of by for from to with and or but if as it its this that these those there he she "
+    "they we you his her their our your my no not yes is are was were be because since when while where what which who how why after before "
+    "during both each all some many most however therefore thus so then also according mr mrs ms dr ok".split()
 )
 
 

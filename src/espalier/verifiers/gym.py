@@ -18,17 +18,20 @@ from espalier.seeds import number
 
 VERSION = "0.1.25"
 MOST_LETTERS = 10_000  # of an answer
+MOST_LEVEL = 4  # what was examined; some families take minutes or pages above
 GYM_TASKS: tuple[str, ...] = ()
 
 Example = tuple[str, str, str]
 
 
 def gym_examples(task: str, *, n: int, seed: int, level: int) -> list[Example]:
-    """The first `n` examples of a task at a level from 1; above the last level of its curriculum, or without one, levels are alike.
+    """The first `n` examples of a task at a level in 1..MOST_LEVEL; above the last level of its curriculum, or without one, levels are alike.
 
-    Raises: EspalierError when the library is missing or the task is not one of GYM_TASKS.
+    Raises: EspalierError when the library is missing, the task is not one of GYM_TASKS, or the level is out of range.
     """
     check_task(task)
+    if not 1 <= level <= MOST_LEVEL:
+        raise EspalierError(f"gym:{task}: level is {level}; it must lie in 1 .. {MOST_LEVEL}")
     return [_example(task, level, number(seed, "gym", task, level, place)) for place in range(n)]
 
 
@@ -60,11 +63,12 @@ def deepen(task: str, metadata: str) -> Example | None:
 
 
 def levels(task: str) -> int:
-    """How many levels a task has: that of its longest attribute; 1 without a curriculum."""
+    """How many levels a task has, at most MOST_LEVEL: those of its longest attribute; 1 without a curriculum."""
     library = _library()
     if not library.factory.has_curriculum(task):
         return 1
-    return max((len(attribute.levels) for attribute in library.factory.create_curriculum(task).attributes.values()), default=1)
+    longest = max((len(attribute.levels) for attribute in library.factory.create_curriculum(task).attributes.values()), default=1)
+    return min(longest, MOST_LEVEL)
 
 
 def check_task(task: str) -> None:
