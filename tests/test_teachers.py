@@ -105,17 +105,27 @@ def test_requests_of_mixed_kinds_come_back_in_their_order(teacher):
     assert max(reply.tokens for reply in together[2::3]) == 3
 
 
-def test_a_prompt_that_leaves_no_room_is_an_error_with_the_numbers_and_its_neighbour_is_answered(teacher):
-    fits, too_long = " ".join(["w1"] * 50), " ".join(["w1"] * 51)  # 52 and 53 tokens with <user> and <assistant>
+def test_a_prompt_that_leaves_no_room_is_an_error_with_the_numbers_and_its_neighbours_are_answered(teacher):
+    fits, too_long = " ".join(["w1"] * 61), " ".join(["w1"] * 62)  # 63 and 64 tokens with <user> and <assistant>
     first, second, third = teacher.generate([request(fits), request(too_long), request("w1")])
-    assert second == Completion("", "error", 53, 0, 0.0, "the prompt's 53 tokens and gen.max_tokens 12 exceed the model's 64")
-    assert ROOM == 52 + 12
-    assert (first.prompt_tokens, third.prompt_tokens) == (52, 3)
+    assert second == Completion("", "error", ROOM, 0, 0.0, "the prompt's 64 tokens leave no room for a reply in the model's 64")
+    assert (first.prompt_tokens, first.tokens, third.prompt_tokens) == (63, 1, 3)
     assert {first.finish, third.finish} <= {"stop", "length"}
 
 
+def test_a_reply_has_the_room_that_its_prompt_leaves_and_one_cut_there_says_so(teacher):
+    texts = [" ".join(["w1"] * n) for n in (58, 50, 49, 1) for _ in range(30)]
+    replies = teacher.generate([request(text, seed=seed) for seed, text in enumerate(texts)])
+    rooms = [min(12, ROOM - reply.prompt_tokens) for reply in replies]
+    assert rooms == [4] * 30 + [12] * 90
+    assert all(reply.tokens == room if reply.finish == "length" else reply.tokens <= room for reply, room in zip(replies, rooms, strict=True))
+    assert [reply.finish for reply in replies[:30]].count("length") > 15
+    roomy = teacher.generate([request(text, seed=seed, max_tokens=4) for seed, text in enumerate(texts[:30])])
+    assert [(reply.text, reply.finish) for reply in roomy] == [(reply.text, reply.finish) for reply in replies[:30]]
+
+
 def test_a_batch_without_one_prompt_that_fits_is_all_errors(teacher):
-    assert [reply.finish for reply in teacher.generate([request("w1 " * 60)] * 2)] == ["error", "error"]
+    assert [reply.finish for reply in teacher.generate([request("w1 " * 62)] * 2)] == ["error", "error"]
 
 
 def test_no_requests_and_no_pairs_are_no_replies(teacher):

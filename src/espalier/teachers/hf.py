@@ -8,6 +8,7 @@ import torch
 from espalier.model import load_model
 from espalier.prompts import Messages
 from espalier.teachers.base import Completion, Request
+from espalier.teachers.decoders import decoder_of
 from espalier.teachers.pin import fingerprint
 from espalier.teachers.sampler import Sampled, Sampling, log_likelihoods, sample
 from espalier.tokens import Chat, load_chat
@@ -26,6 +27,7 @@ class HfTeacher:
         self._model = load_model(folder).eval()
         if torch.cuda.is_available():
             self._model = self._model.to(torch.device("cuda"), torch.bfloat16)
+        self._decoder = decoder_of(self._model)
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion for each request, in their order; requests with the same sampling share batches."""
@@ -48,12 +50,12 @@ class HfTeacher:
         room = self._model.config.max_position_embeddings
         first = requests[0]
         prompts = self._chat.prompts([request.messages for request in requests])
-        fitting = [i for i, prompt in enumerate(prompts) if len(prompt) + first.max_tokens <= room]
-        sampling = Sampling(first.temperature, first.top_p, first.max_tokens, self._chat.end_id, self._chat.pad_id)
-        made = sample(self._model, [prompts[i] for i in fitting], [requests[i].seed for i in fitting], sampling, batch=self._batch)
+        fitting = [i for i, prompt in enumerate(prompts) if len(prompt) < room]
+        sampling = Sampling(first.temperature, first.top_p, first.max_tokens, room, (self._chat.end_id,), self._chat.pad_id)
+        made = sample(self._decoder, [prompts[i] for i in fitting], [requests[i].seed for i in fitting], sampling, batch=self._batch)
         texts = self._chat.decode([reply.ids for reply in made])
         done = {i: _completion(len(prompts[i]), reply, text) for i, reply, text in zip(fitting, made, texts, strict=True)}
-        return [done.get(i) or _too_long(len(prompt), first.max_tokens, room) for i, prompt in enumerate(prompts)]
+        return [done.get(i) or _too_long(len(prompt), room) for i, prompt in enumerate(prompts)]
 
 
 def _completion(prompt_tokens: int, reply: Sampled, text: str) -> Completion:
@@ -61,6 +63,5 @@ def _completion(prompt_tokens: int, reply: Sampled, text: str) -> Completion:
     return Completion(text, "stop" if reply.ended else "length", prompt_tokens, tokens, reply.logprob / max(tokens, 1))
 
 
-def _too_long(prompt_tokens: int, max_tokens: int, room: int) -> Completion:
-    error = f"the prompt's {prompt_tokens} tokens and gen.max_tokens {max_tokens} exceed the model's {room}"
-    return Completion("", "error", prompt_tokens, 0, 0.0, error)
+def _too_long(prompt_tokens: int, room: int) -> Completion:
+    return Completion("", "error", prompt_tokens, 0, 0.0, f"the prompt's {prompt_tokens} tokens leave no room for a reply in the model's {room}")

@@ -1,8 +1,8 @@
-"""Batched sampling from a causal language model with a KV cache, and likelihoods of given replies.
+"""Batched sampling from a causal language model, and likelihoods of given replies.
 
 The library's own generate() spends most of its time outside the model at these sizes. Here equal prompts are read once and shared, every row has its own
 counter-based random numbers (so a row's reply does not depend on the order of the others), and finished rows leave the batch.
-Shapes: B rows, U different prompts, T tokens of the longest prompt, V ids.
+Shapes: B rows, T tokens of the longest text or steps of the longest reply, V ids.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
+
+from espalier.teachers.decoders import Decoder, padded
+
+LEAVING = 8  # finished rows leave when they are an eighth of the batch: moving the others costs about what the model spends on so many
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """A reply's ids without the end token; `ended` is false when max_tokens cut it off. logprob: sum over the ids and the end token, nats."""
+    """A reply's ids without the end token; `ended` is false when its limit cut it off. logprob: sum over the ids and the end token, nats."""
 
     ids: list[int]
     ended: bool
@@ -24,23 +28,30 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """temperature 0 is greedy; top_p keeps the smallest set of ids with that probability; max_tokens counts the end token."""
+    """temperature 0 is greedy; top_p keeps the smallest set of ids with that probability.
+
+    max_tokens: longest reply, the end token included; context_tokens: longest prompt and reply together; end_ids: each of them ends a reply.
+    """
 
     temperature: float
     top_p: float
     max_tokens: int
-    end_id: int
+    context_tokens: int
+    end_ids: tuple[int, ...]
     pad_id: int
 
 
 @torch.inference_mode()
-def sample(model: PreTrainedModel, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling, *, batch: int) -> list[Sampled]:
-    """One reply for each (prompt, seed), in their order; rows of similar length go through the model together, `batch` at a time."""
+def sample(decoder: Decoder, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling, *, batch: int) -> list[Sampled]:
+    """One reply for each (prompt, seed), in their order; rows of similar length go through the model together, `batch` at a time.
+
+    Every prompt must leave room for one id in the context.
+    """
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), tuple(prompts[i]), i))
     replies: list[Sampled | None] = [None] * len(prompts)
     for at in range(0, len(order), batch):
         rows = order[at : at + batch]
-        made = _sample_batch(model, [tuple(prompts[i]) for i in rows], [seeds[i] for i in rows], sampling)
+        made = _sample_batch(decoder, [tuple(prompts[i]) for i in rows], [seeds[i] for i in rows], sampling)
         for i, reply in zip(rows, made, strict=True):
             replies[i] = reply
     return [reply for reply in replies if reply is not None]
@@ -54,7 +65,7 @@ def log_likelihoods(model: PreTrainedModel, prompts: Sequence[Sequence[int]], re
     for at in range(0, len(order), batch):
         rows = order[at : at + batch]
         texts = [[*prompts[i], *replies[i]] for i in rows]
-        ids_BT, mask_BT = _padded(texts, pad_id, left=False, device=model.device)
+        ids_BT, mask_BT = padded(texts, pad_id, left=False, device=model.device)
         logits_BTV = model(input_ids=ids_BT, attention_mask=mask_BT).logits.float()
         logprobs_BT = torch.log_softmax(logits_BTV[:, :-1], -1).gather(-1, ids_BT[:, 1:, None])[..., 0]
         for row, i in enumerate(rows):
@@ -62,64 +73,44 @@ def log_likelihoods(model: PreTrainedModel, prompts: Sequence[Sequence[int]], re
     return sums
 
 
-def _sample_batch(model: PreTrainedModel, prompts: list[tuple[int, ...]], seeds: list[int], sampling: Sampling) -> list[Sampled]:
-    cache, logits_BV, mask_BT = _read(model, prompts, sampling.pad_id)
-    alive = np.arange(len(prompts))
-    seeds_B = np.asarray(seeds, dtype=np.uint64)
-    ids: list[list[int]] = [[] for _ in prompts]
-    logprobs = np.zeros(len(prompts))
-    ended = np.zeros(len(prompts), dtype=bool)
-    for place in range(sampling.max_tokens):
-        chosen_B, logprobs_B = _choose(logits_BV, _uniform(seeds_B[alive], place), sampling)
-        logprobs[alive] += logprobs_B
-        done = chosen_B == sampling.end_id
-        ended[alive[done]] = True
-        for row, token in zip(alive[~done], chosen_B[~done], strict=True):
-            ids[row].append(int(token))
-        if done.all() or place + 1 == sampling.max_tokens:
+def _sample_batch(decoder: Decoder, prompts: list[tuple[int, ...]], seeds: list[int], sampling: Sampling) -> list[Sampled]:
+    limits_B = np.minimum(sampling.context_tokens - np.array(list(map(len, prompts))), sampling.max_tokens)
+    ids_BT = np.zeros((len(prompts), limits_B.max()), dtype=np.int64)
+    lengths_B, ended_B, logprobs_B = np.zeros(len(prompts), dtype=np.int64), np.zeros(len(prompts), dtype=bool), np.zeros(len(prompts))
+    open_B, seeds_B = np.ones(len(prompts), dtype=bool), np.asarray(seeds, dtype=np.uint64)
+    rows = np.arange(len(prompts))  # those in the model, some finished ones among them
+    batch = decoder.read(prompts, more=ids_BT.shape[1] - 1, pad_id=sampling.pad_id)
+    for place in range(ids_BT.shape[1]):
+        chosen, chances = _choose(batch.logits_BV, _uniform(seeds_B[rows], place), sampling)
+        ids_BT[rows, place] = ids = chosen.cpu().numpy()
+        logprobs_B[rows] += np.where(open_B[rows], chances.cpu().numpy(), 0)
+        ended_B[rows] |= open_B[rows] & np.isin(ids, sampling.end_ids)
+        lengths_B += open_B & ~ended_B
+        open_B &= ~ended_B & (place + 1 < limits_B)
+        going = np.flatnonzero(open_B[rows])
+        if not len(going):
             break
-        if done.any():
-            kept = torch.from_numpy(np.flatnonzero(~done)).to(mask_BT.device)
-            cache.batch_select_indices(kept)
-            mask_BT, alive, chosen_B = mask_BT[kept], alive[~done], chosen_B[~done]
-        mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(alive), 1)], 1)
-        output = model(
-            input_ids=torch.from_numpy(chosen_B)[:, None].to(mask_BT.device),
-            attention_mask=mask_BT,
-            position_ids=mask_BT.sum(1, keepdim=True) - 1,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits_BV = output.logits[:, -1]
-    return [Sampled(*row) for row in zip(ids, map(bool, ended), map(float, logprobs), strict=True)]
+        if (len(rows) - len(going)) * LEAVING >= len(rows):
+            kept = torch.from_numpy(going).to(chosen.device)
+            batch.keep(kept)
+            rows, chosen = rows[going], chosen[kept]
+        batch.step(chosen)
+    return [Sampled(ids[:n], *row) for ids, n, *row in zip(ids_BT.tolist(), lengths_B, ended_B.tolist(), logprobs_B.tolist(), strict=True)]
 
 
-def _read(model: PreTrainedModel, prompts: list[tuple[int, ...]], pad_id: int) -> tuple[DynamicCache, torch.Tensor, torch.Tensor]:
-    """Read every different prompt once and hand each row its share: cache, logits_BV, mask_BT."""
-    different = sorted(set(prompts))
-    place = {prompt: row for row, prompt in enumerate(different)}
-    ids_UT, mask_UT = _padded(different, pad_id, left=True, device=model.device)
-    positions_UT = (mask_UT.cumsum(1) - 1).clamp(min=0)
-    cache = DynamicCache(config=model.config)
-    output = model(input_ids=ids_UT, attention_mask=mask_UT, position_ids=positions_UT, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    rows_B = torch.tensor([place[prompt] for prompt in prompts], device=ids_UT.device)
-    cache.batch_select_indices(rows_B)
-    return cache, output.logits[:, -1][rows_B], mask_UT[rows_B]
-
-
-def _choose(logits_BV: torch.Tensor, uniform_B: np.ndarray, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
+def _choose(logits_BV: torch.Tensor, uniform_B: np.ndarray, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor]:
     """The next id of every row, and its log-probability at temperature 1."""
     logprobs_BV = torch.log_softmax(logits_BV.float(), -1)
     if sampling.temperature == 0:
         chosen_B = logprobs_BV.argmax(-1)
     else:
-        shares_BV = torch.softmax(logits_BV.double() / sampling.temperature, -1)
+        shares_BV = torch.softmax(logits_BV.float() / sampling.temperature, -1)
         if sampling.top_p < 1:
             shares_BV = _nucleus(shares_BV, sampling.top_p)
-        sums_BV = shares_BV.cumsum(-1)
+        sums_BV = shares_BV.cumsum(-1, dtype=torch.float64)  # in fp32 the sum over a large vocabulary would swallow its rare ids
         wanted_B1 = torch.from_numpy(uniform_B).to(sums_BV.device)[:, None] * sums_BV[:, -1:]
         chosen_B = torch.searchsorted(sums_BV, wanted_B1, right=True)[:, 0].clamp(max=logits_BV.shape[1] - 1)
-    return chosen_B.cpu().numpy(), logprobs_BV.gather(-1, chosen_B[:, None])[:, 0].cpu().numpy()
+    return chosen_B, logprobs_BV.gather(-1, chosen_B[:, None])[:, 0]
 
 
 def _nucleus(shares_BV: torch.Tensor, top_p: float) -> torch.Tensor:
@@ -137,13 +128,3 @@ def _uniform(seeds_B: np.ndarray, place: int) -> np.ndarray:
         z_B = (z_B ^ (z_B >> np.uint64(30))) * first
         z_B = (z_B ^ (z_B >> np.uint64(27))) * second
     return ((z_B ^ (z_B >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _padded(texts: Sequence[Sequence[int]], pad_id: int, *, left: bool, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask (1 = a real token), both (rows, longest)."""
-    longest = max(map(len, texts))
-    ids, mask = np.full((len(texts), longest), pad_id, dtype=np.int64), np.zeros((len(texts), longest), dtype=np.int64)
-    for row, text in enumerate(texts):
-        place = slice(longest - len(text), longest) if left else slice(0, len(text))
-        ids[row, place], mask[row, place] = text, 1
-    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
