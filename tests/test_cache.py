@@ -40,8 +40,8 @@ def echo(request):
     return f"reply {request.seed}"
 
 
-def generate(teacher, requests, cache, *, chunk=CHUNK, progress=lambda done, found: None, fingerprint="scripted"):
-    return generate_cached(lambda: teacher, requests, cache, fingerprint=fingerprint, chunk=chunk, progress=progress)
+def generate(teacher, requests, cache, *, chunk=CHUNK, progress=lambda done, found: None, fingerprint="scripted", **options):
+    return generate_cached(lambda: teacher, requests, cache, fingerprint=fingerprint, chunk=chunk, progress=progress, **options)
 
 
 def python(code, *arguments, **options):

@@ -7,6 +7,7 @@
       CorruptInput           1   a file is there and cannot be read
       BudgetError            1   a recipe cannot deliver what was asked of it
       DiskFull               1   the disk (or a size limit) ended a write; nothing half-written stays
+      Interrupted          130   Ctrl-C; what was finished is kept
 
 A message says where, what was found, what is wanted and what to do.
 """
@@ -56,6 +57,12 @@ class BudgetError(EspalierError):
 
 class DiskFull(EspalierError):
     """A write was refused by the file system."""
+
+
+class Interrupted(EspalierError):
+    """Ctrl-C, after what was under way has been kept."""
+
+    exit_code = 130
 
 
 def shown(value: object) -> str:

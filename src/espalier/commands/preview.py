@@ -43,7 +43,7 @@ def preview(rows: int, recipe: str | None) -> None:
     params = parse_params(read_text(FILE))
     if recipe is not None and recipe not in params.recipes:
         raise ParamsError(f'--recipe is "{recipe}", which {FILE} does not declare; {did_you_mean(recipe, params.recipes)}')
-    ask = Asker("preview", params)
+    ask = Asker("preview", params, again="the same command")
     for name in [recipe] if recipe else params.study.recipes:
         _preview(name, params, rows, ask)
     say(f"preview: {ask.asked:,} requests, {ask.found:,} from the cache")

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from espalier.errors import Interrupted
+from espalier.interrupt import Interrupt
 from espalier.log import say
 from espalier.progress import Progress
 from espalier.settings import Params
-from espalier.teachers.base import Completion, Request, Teacher
+from espalier.teachers.base import Completion, Request, Stoppable, Teacher
 from espalier.teachers.cache import Cache, cache_path, generate_cached
 from espalier.teachers.engines import open_teacher
 from espalier.teachers.pin import teacher_fingerprint
@@ -20,26 +22,61 @@ TEACHER = Path("models/teacher")
 class Asker:
     """Call it with requests, get completions. asked, found: how many requests there were so far, and how many of them were in the cache."""
 
-    def __init__(self, what: str, params: Params) -> None:
-        """what: the word that its talk begins with. Nothing is opened before the first call, and no model before one is needed."""
+    def __init__(self, what: str, params: Params, *, again: str = "`dvc repro`") -> None:
+        """what: the word that its talk begins with; again: what to run after an interruption. A model is loaded when the first reply is missing."""
         self.asked = self.found = 0
-        self._what, self._engine, self._chunk_rows = what, params.teacher.engine, params.gen.chunk_rows
+        self._what, self._again, self._engine, self._chunk_rows = what, again, params.teacher.engine, params.gen.chunk_rows
         self._open = partial(open_teacher, self._engine, TEACHER, server=params.server, vllm=params.vllm)
         self._teacher: Teacher | None = None
+        self._interrupt = Interrupt()
 
     def __call__(self, requests: Sequence[Request]) -> list[Completion]:
-        """Completions for `requests`, in their order. Raises: what Cache and the engine raise."""
-        progress, before, fingerprint = Progress(self._what, len(requests)), self.found, teacher_fingerprint(TEACHER)
-
-        def note(done: int, found: int) -> None:
-            progress(done, f"{found:,} from the cache")
-            self.found = before + found
-
+        """Completions for `requests`, in their order. Raises: Interrupted after Ctrl-C, and what Cache and the engine raise."""
+        fingerprint, count = teacher_fingerprint(TEACHER), Count(Progress(self._what, len(requests)))
         with contextlib.closing(Cache(cache_path())) as cache:
             say(f"{self._what}: {len(requests):,} requests to {self._engine}, cache {os.path.relpath(cache_path())}")
-            self.asked += len(requests)
-            return generate_cached(self._load, requests, cache, fingerprint=fingerprint, chunk=self._chunk_rows, progress=note)
+            try:
+                return generate_cached(
+                    self._load,
+                    requests,
+                    cache,
+                    fingerprint=fingerprint,
+                    chunk=self._chunk_rows,
+                    progress=count.note,
+                    heard=count.hear,
+                    interrupt=self._interrupt,
+                )
+            except KeyboardInterrupt:
+                raise Interrupted(f"interrupted: {count.kept:,} of {len(requests):,} requests are done and kept, {self._again} goes on from there") from None
+            finally:
+                self.asked, self.found = self.asked + len(requests), self.found + count.found
 
     def _load(self) -> Teacher:
-        self._teacher = self._teacher or self._open()
+        if self._teacher is None:
+            self._teacher = self._open()
+            if isinstance(self._teacher, Stoppable):
+                self._teacher.stop_when(self._interrupt)
         return self._teacher
+
+
+class Count:
+    """What has come of one call's requests so far: found in the cache, or heard from the teacher."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.found = self.heard = self.errors = 0
+        self._progress = progress
+
+    @property
+    def kept(self) -> int:
+        """How many of them lie in the cache."""
+        return self.found + self.heard - self.errors
+
+    def hear(self, completion: Completion) -> None:
+        """Count a completion of the teacher."""
+        self.heard += 1
+        self.errors += completion.finish == "error"
+
+    def note(self, done: int, found: int) -> None:
+        """Say how far the work is."""
+        self.found = found
+        self._progress(done, f"{found:,} from the cache")

@@ -40,6 +40,7 @@ class Completion:
     error: str = ""
 
 
+NOT_BEGUN = Completion("", "error", 0, 0, 0.0, "not begun, the run was interrupted")
 Done = Callable[[int, Completion], None]
 
 
@@ -63,6 +64,19 @@ class Streaming(Protocol):
 
     def stream(self, requests: Sequence[Request], done: Done) -> list[Completion]:
         """As generate; before it returns or raises, `done` has had the place and completion of every finished request, in any order."""
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """What an engine also offers that can leave a part of its requests undone when the run is interrupted; others finish what they were given."""
+
+    def stop_when(self, wanted: Callable[[], bool]) -> None:
+        """From now on, once `wanted()` is true, begin no more requests: those under way are finished, the others come back as NOT_BEGUN."""
+
+
+def never() -> bool:
+    """Nobody wants a stop."""
+    return False
 
 
 def chunked(requests: Sequence[Request], size: int) -> Iterable[Sequence[Request]]:

@@ -13,12 +13,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from espalier.errors import CorruptInput, DiskFull, EspalierError
 from espalier.seeds import digest
-from espalier.teachers.base import Completion, Request, Streaming, Teacher, chunked
+from espalier.teachers.base import NOT_BEGUN, Completion, Request, Streaming, Teacher, chunked
 
 VERSION = 2  # of the table, kept in `pragma user_version`; 1 (kept as 0) had max_tokens inside the key's hash, from which it cannot be taken out again
 SCHEMA = """
@@ -158,7 +159,15 @@ class Cache:
 
 
 def generate_cached(
-    teacher: Callable[[], Teacher], requests: Sequence[Request], cache: Cache, *, fingerprint: str, chunk: int, progress: Callable[[int, int], None]
+    teacher: Callable[[], Teacher],
+    requests: Sequence[Request],
+    cache: Cache,
+    *,
+    fingerprint: str,
+    chunk: int,
+    progress: Callable[[int, int], None],
+    heard: Callable[[Completion], None] = lambda completion: None,
+    interrupt: AbstractContextManager[object] = nullcontext(),  # noqa: B008 (it holds nothing)
 ) -> list[Completion]:
     """A completion for each request: those in the cache from there, the others from the teacher, chunk by chunk.
 
@@ -166,6 +175,7 @@ def generate_cached(
     an undisturbed one, and floating-point sums, which depend on the batch, come out the same to the last bit.
     A streaming engine's completions do not hang on their neighbours: each is written as soon as it is there.
     teacher: called only if something is missing (loading a model takes seconds). progress: called with (done, found in the cache).
+    heard: called with every completion that the teacher gave. interrupt: entered while a chunk is under way, left when what is finished of it is kept.
     """
     completions: list[Completion] = []
     hits = 0
@@ -174,33 +184,38 @@ def generate_cached(
         known = cache.find(sorted(set(keys)))
         hits += sum(key in known for key in keys)
         missing = {key: request for key, request in zip(keys, some, strict=True) if key not in known}
-        if missing:
-            ready = len(completions) + len(some) - len(missing)
-            known |= _ask(teacher(), missing, cache, progress=lambda done, ready=ready, hits=hits: progress(ready + done, hits))
-        completions += [known[key] for key in keys]
-        progress(len(completions), hits)
+        ready = len(completions) + len(some) - len(missing)
+        asked = teacher() if missing else None  # loaded before the block: to interrupt a load, one Ctrl-C is enough
+        with interrupt:
+            if asked:
+                known |= _ask(asked, missing, cache, progress=lambda done, ready=ready, hits=hits: progress(ready + done, hits), heard=heard)
+            completions += [known[key] for key in keys]
+            progress(len(completions), hits)
     return completions
 
 
-def _ask(teacher: Teacher, missing: dict[Key, Request], cache: Cache, *, progress: Callable[[int], None]) -> dict[Key, Completion]:
-    """Completions by key, kept; progress: called with the number that is done, where the engine hands them over one by one."""
-    keys, requests = list(missing), list(missing.values())
-    if not isinstance(teacher, Streaming):
-        fresh = dict(zip(keys, teacher.generate(requests), strict=True))
-        _keep(cache, fresh)
-        return fresh
-    done: list[int] = []
+def _ask(
+    teacher: Teacher, missing: dict[Key, Request], cache: Cache, *, progress: Callable[[int], None], heard: Callable[[Completion], None]
+) -> dict[Key, Completion]:
+    """Completions by key, kept but for the failed ones; progress: called with the number that is done, where the engine hands them over one by one."""
+    keys, requests, done = list(missing), list(missing.values()), 0
 
-    def keep(place: int, completion: Completion) -> None:
-        _keep(cache, {keys[place]: completion})
-        done.append(place)
-        progress(len(done))
+    def keep(completions: dict[Key, Completion]) -> None:
+        nonlocal done
+        cache.add({key: completion for key, completion in completions.items() if completion.finish != "error"})
+        done += len(completions)
+        for completion in completions.values():
+            heard(completion)
 
-    return dict(zip(keys, teacher.stream(requests, keep), strict=True))
+    def keep_one(place: int, completion: Completion) -> None:
+        keep({keys[place]: completion})
+        progress(done)
 
-
-def _keep(cache: Cache, completions: dict[Key, Completion]) -> None:
-    cache.add({key: completion for key, completion in completions.items() if completion.finish != "error"})
+    if isinstance(teacher, Streaming):
+        return dict(zip(keys, teacher.stream(requests, keep_one), strict=True))
+    fresh = dict(zip(keys, teacher.generate(requests), strict=True))
+    keep({key: completion for key, completion in fresh.items() if completion != NOT_BEGUN})
+    return fresh
 
 
 def _fitting(stored: dict[int, Completion], max_tokens: int) -> Completion | None:

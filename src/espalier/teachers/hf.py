@@ -1,33 +1,38 @@
 """The engine `hf`: a model of ours through transformers, on the CPU or a GPU (bf16 there)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from espalier.model import load_model
 from espalier.prompts import Messages
-from espalier.teachers.base import Completion, Request
+from espalier.teachers.base import NOT_BEGUN, Completion, Request, never
+from espalier.teachers.chat import open_chat
 from espalier.teachers.decoders import decoder_of
 from espalier.teachers.pin import fingerprint
 from espalier.teachers.sampler import Sampled, Sampling, log_likelihoods, sample
-from espalier.tokens import Chat, load_chat
 
 BATCH = 512  # rows in the model at a time
 
 
 class HfTeacher:
-    """A model folder in Hugging Face layout with our chat form; see teachers/base.py for the interface."""
+    """A model folder in Hugging Face layout ; see teachers/base.py for the interface."""
 
     def __init__(self, folder: Path, *, batch: int = BATCH) -> None:
-        """`batch` rows go through the model at a time. Raises: InputMissing, CorruptInput, ParamsError (a tokenizer without our chat form)."""
+        """`batch` rows go through the model at a time. Raises: InputMissing, CorruptInput, ParamsError (a tokenizer without a chat form)."""
         self.fingerprint = fingerprint(folder)
         self._batch = batch
-        self._chat: Chat = load_chat(folder)
+        self._stop: Callable[[], bool] = never
+        self._chat = open_chat(folder)
         self._model = load_model(folder).eval()
         if torch.cuda.is_available():
             self._model = self._model.to(torch.device("cuda"), torch.bfloat16)
         self._decoder = decoder_of(self._model)
+
+    def stop_when(self, wanted: Callable[[], bool]) -> None:
+        """Once `wanted()` is true, no further batch goes through the model."""
+        self._stop = wanted
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion for each request, in their order; requests with the same sampling share batches."""
@@ -51,14 +56,16 @@ class HfTeacher:
         first = requests[0]
         prompts = self._chat.prompts([request.messages for request in requests])
         fitting = [i for i, prompt in enumerate(prompts) if len(prompt) < room]
-        sampling = Sampling(first.temperature, first.top_p, first.max_tokens, room, (self._chat.end_id,), self._chat.pad_id)
-        made = sample(self._decoder, [prompts[i] for i in fitting], [requests[i].seed for i in fitting], sampling, batch=self._batch)
-        texts = self._chat.decode([reply.ids for reply in made])
+        sampling = Sampling(first.temperature, first.top_p, first.max_tokens, room, self._chat.end_ids, self._chat.pad_id)
+        made = sample(self._decoder, [prompts[i] for i in fitting], [requests[i].seed for i in fitting], sampling, batch=self._batch, stop=self._stop)
+        texts = self._chat.decode([reply.ids if reply else [] for reply in made])
         done = {i: _completion(len(prompts[i]), reply, text) for i, reply, text in zip(fitting, made, texts, strict=True)}
         return [done.get(i) or _too_long(len(prompt), room) for i, prompt in enumerate(prompts)]
 
 
-def _completion(prompt_tokens: int, reply: Sampled, text: str) -> Completion:
+def _completion(prompt_tokens: int, reply: Sampled | None, text: str) -> Completion:
+    if reply is None:
+        return NOT_BEGUN
     tokens = len(reply.ids) + reply.ended
     return Completion(text, "stop" if reply.ended else "length", prompt_tokens, tokens, reply.logprob / max(tokens, 1))
 

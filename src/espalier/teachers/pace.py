@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 from espalier.errors import EspalierError
 from espalier.settings import Server
-from espalier.teachers.base import Completion, Done, Request
+from espalier.teachers.base import NOT_BEGUN, Completion, Done, Request, never
 
 CUT = 0.75
 DOUBLINGS = 6  # waits grow to 2**6 times the first
 ERRORS_SEEN, ERRORS_MIN = 100, 20  # the error share is that of the last 100 requests, once there are 20
+LOOK_S = 0.2  # how often it is asked whether to stop: a signal alone does not end a wait
 LONGEST_REST_S = 900.0  # a longer wait is the user's to decide
 KEPT = "finished requests are kept, `dvc repro` goes on from them"
 
@@ -115,8 +116,8 @@ class Pace:
 class Call:
     """The requests of one call, from the first try to the last completion. One task decides; the tries under way only ask."""
 
-    def __init__(self, requests: Sequence[Request], done: Done, ask: Ask, *, pace: Pace) -> None:
-        self._requests, self._done, self._ask, self._pace = requests, done, ask, pace
+    def __init__(self, requests: Sequence[Request], done: Done, ask: Ask, *, pace: Pace, stop: Callable[[], bool] = never) -> None:
+        self._requests, self._done, self._ask, self._pace, self._stop = requests, done, ask, pace, stop
         self._fresh = deque(range(len(requests)))
         self._again: list[tuple[float, int]] = []  # heap of (when, place)
         self._tries = [0] * len(requests)
@@ -126,20 +127,20 @@ class Call:
         self._completions: dict[int, Completion] = {}
 
     async def run(self) -> list[Completion]:
-        """All completions, in the order of the requests. Raises: EspalierError when going on makes no sense."""
+        """All completions, in their order, NOT_BEGUN for those that a stop left undone. Raises: EspalierError when going on makes no sense."""
         clock = asyncio.get_running_loop().time
         try:
-            while len(self._completions) < len(self._requests):
+            while len(self._completions) < len(self._requests) and (self._flights or not self._stop()):
                 self._take_off(clock())
                 finished = await self._wait(clock())
                 for task in sorted(finished, key=lambda one: _is_bad(one.result())):  # what is whole is kept before a failure can end the run
                     self._land(task, clock())
         finally:
             await self._drop_flights()
-        return [self._completions[place] for place in range(len(self._requests))]
+        return [self._completions.get(place, NOT_BEGUN) for place in range(len(self._requests))]
 
     def _take_off(self, now_s: float) -> None:
-        while found := self._next(now_s):
+        while not self._stop() and (found := self._next(now_s)):
             place, lane = found
             lane.busy += 1
             task = asyncio.ensure_future(self._ask(lane.url, self._requests[place]))
@@ -165,10 +166,10 @@ class Call:
     async def _wait(self, now_s: float) -> set[asyncio.Task[Outcome]]:
         """Tries that have ended; none when the next one can begin before that."""
         moments = [when for when, _ in self._again[:1]] + [lane.ready_s for lane in self._pace.lanes]
-        pause_s = min((moment - now_s for moment in moments if moment > now_s), default=None)
+        pause_s = min(LOOK_S, min((moment - now_s for moment in moments if moment > now_s), default=LOOK_S if self._flights else 0.0))
         if self._flights:
             return (await asyncio.wait(self._flights, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED))[0]
-        await asyncio.sleep(pause_s or 0)
+        await asyncio.sleep(pause_s)
         return set()
 
     def _land(self, task: asyncio.Task[Outcome], now_s: float) -> None:

@@ -5,13 +5,14 @@ counter-based random numbers (so a row's reply does not depend on the order of t
 Shapes: B rows, T tokens of the longest text or steps of the longest reply, V ids.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from espalier.teachers.base import never
 from espalier.teachers.decoders import Decoder, padded
 
 LEAVING = 8  # finished rows leave when they are an eighth of the batch: moving the others costs about what the model spends on so many
@@ -42,19 +43,30 @@ class Sampling:
 
 
 @torch.inference_mode()
-def sample(decoder: Decoder, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling, *, batch: int) -> list[Sampled]:
+def sample(
+    decoder: Decoder,
+    prompts: Sequence[Sequence[int]],
+    seeds: Sequence[int],
+    sampling: Sampling,
+    *,
+    batch: int,
+    stop: Callable[[], bool] = never,
+) -> list[Sampled | None]:
     """One reply for each (prompt, seed), in their order; rows of similar length go through the model together, `batch` at a time.
 
-    Every prompt must leave room for one id in the context.
+    Every prompt must leave room for one id in the context. None for those of the batches that were not begun because `stop()` was true; what is left makes
+    the same batches when it is asked alone.
     """
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), tuple(prompts[i]), i))
     replies: list[Sampled | None] = [None] * len(prompts)
     for at in range(0, len(order), batch):
+        if stop():
+            break
         rows = order[at : at + batch]
         made = _sample_batch(decoder, [tuple(prompts[i]) for i in rows], [seeds[i] for i in rows], sampling)
         for i, reply in zip(rows, made, strict=True):
             replies[i] = reply
-    return [reply for reply in replies if reply is not None]
+    return replies
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ import logging
 import math
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -19,7 +19,7 @@ from espalier.errors import EspalierError
 from espalier.params import did_you_mean
 from espalier.prompts import Messages, is_open
 from espalier.settings import Server
-from espalier.teachers.base import Completion, Done, Request
+from espalier.teachers.base import Completion, Done, Request, never
 from espalier.teachers.key import Key
 from espalier.teachers.pace import Call, Failure, Outcome, Pace
 from espalier.teachers.wire import read_reply, read_served, request_body, said
@@ -48,6 +48,11 @@ class ServerTeacher:
         self.fingerprint = fingerprint
         self._settings, self._key = settings, key
         self._pace = Pace(settings, wait_s=wait_s)
+        self._stop: Callable[[], bool] = never
+
+    def stop_when(self, wanted: Callable[[], bool]) -> None:
+        """Once `wanted()` is true, no request is sent any more, and none again."""
+        self._stop = wanted
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion for each request, in their order. Raises: as `stream`."""
@@ -74,7 +79,7 @@ class ServerTeacher:
                 answer = await _fetch(client, "POST", f"{url}/chat/completions", self._key, timeout_s=self._settings.timeout_s, json=body)
                 return answer if isinstance(answer, Failure) else _judge(url, answer, self._key)
 
-            return await Call(requests, done, ask, pace=self._pace).run()
+            return await Call(requests, done, ask, pace=self._pace, stop=self._stop).run()
 
 
 def ask_served(settings: Server, *, key: Key) -> dict[str, object]:
