@@ -10,7 +10,7 @@ from espalier.log import say
 from espalier.prompts import Prompt
 from espalier.teachers.ask import Asker
 
-READS = ("gen.temperature", "gen.top_p", "gen.max_tokens", "gen.chunk_rows", "teacher.engine", "server", "vllm")
+READS = ("gen.temperature", "gen.top_p", "gen.max_tokens", "gen.chunk_rows", "teacher.engine", "server", "vllm", "ray")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def reply(request):
 def stages(names, recipe, teacher):
     """Run stages of a recipe, in the working folder, with a teacher of ours."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("espalier.teachers.ask.open_teacher", lambda engine, folder, *, server=None: teacher)
+        patch.setattr("espalier.teachers.ask.open_teacher", lambda engine, folder, **settings: teacher)
         for name in names:
             result = CliRunner().invoke(importlib.import_module(f"stages.{name}").main, [recipe] if recipe else [])
             assert result.exit_code == 0, result.output

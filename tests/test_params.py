@@ -114,7 +114,7 @@ def test_a_value_of_the_wrong_type_is_shown_beside_the_wanted_one(changes, expec
         ({"mix.budget_tokens": 0}, "mix.budget_tokens is 0; it must lie in 1 .. 1,000,000,000"),
         ({"seed": -1}, "seed is -1; it must lie in 0 .. 9,223,372,036,854,775,808"),
         ({"filter.kind": "rule"}, 'filter.kind is "rule"; did you mean "rules"?'),
-        ({"teacher.engine": "magic"}, 'teacher.engine is "magic"; known: hf, server, vllm'),
+        ({"teacher.engine": "magic"}, 'teacher.engine is "magic"; known: hf, ray, server, vllm'),
         ({"recipes.plain.leaves": "taxonomie"}, 'recipes.plain.leaves is "taxonomie"; did you mean "taxonomy"?'),
     ],
 )

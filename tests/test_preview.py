@@ -12,7 +12,7 @@ from tests.worlds import Scripted
 
 
 def preview(patch, teacher, *arguments):
-    patch.setattr("espalier.teachers.ask.open_teacher", lambda engine, folder, *, server=None: teacher)
+    patch.setattr("espalier.teachers.ask.open_teacher", lambda engine, folder, **settings: teacher)
     code, out, err = run("preview", *arguments)
     assert code == 0, err
     return out, err

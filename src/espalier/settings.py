@@ -86,7 +86,7 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    engine: Annotated[str, OneOf(("hf", "server", "vllm"))]
+    engine: Annotated[str, OneOf(("hf", "server", "vllm", "ray"))]
     path: str
     skew: Annotated[float, Within(0, 3)]
     examples: Annotated[int, Within(1, 10**7)]
@@ -112,6 +112,16 @@ class Vllm:
     replicas: Annotated[int, Within(1, 64)]
     memory_share: Annotated[float, Within(0, 1, above=True)]
     context_tokens: Annotated[int, Within(0, 10**7)]
+
+
+@dataclass(frozen=True, slots=True)
+class Ray:
+    address: str
+    replicas: Annotated[int, Within(1, 10**4)]
+    engine: Annotated[str, OneOf(("hf", "vllm"))]
+    gpus: Annotated[float, Within(0, 64)]
+    batch_requests: Annotated[int, Within(1, 10**5)]
+    retries: Annotated[int, Within(0, 1000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +227,7 @@ class Params:
     teacher: Teacher
     server: Server
     vllm: Vllm
+    ray: Ray
     plan: Plan
     gen: Gen
     score: Score

@@ -26,7 +26,7 @@ class Asker:
         """what: the word that its talk begins with; again: what to run after an interruption. A model is loaded when the first reply is missing."""
         self.asked = self.found = 0
         self._what, self._again, self._engine, self._chunk_rows = what, again, params.teacher.engine, params.gen.chunk_rows
-        self._open = partial(open_teacher, self._engine, TEACHER, server=params.server, vllm=params.vllm)
+        self._open = partial(open_teacher, self._engine, TEACHER, server=params.server, vllm=params.vllm, ray=params.ray)
         self._teacher: Teacher | None = None
         self._interrupt = Interrupt()
 

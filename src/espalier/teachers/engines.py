@@ -1,19 +1,20 @@
 """From the word in params.yaml to an engine with the run's teacher in it."""
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from espalier.settings import Server, Vllm
+from espalier.settings import Ray, Server, Vllm
 from espalier.teachers.base import Teacher
 from espalier.teachers.key import read_key
 from espalier.teachers.pin import check_served, fingerprint, teacher_fingerprint, teacher_folder
 
 
-def open_teacher(engine: str, folder: Path, *, server: Server | None = None, vllm: Vllm | None = None) -> Teacher:
-    """The teacher of a folder (or of its pin), ready to be asked. `server` and `vllm` want their settings.
+def open_teacher(engine: str, folder: Path, *, server: Server | None = None, vllm: Vllm | None = None, ray: Ray | None = None) -> Teacher:
+    """The teacher of a folder (or of its pin), ready to be asked. `server`, `vllm` and `ray` want their settings.
 
-    `hf` and `vllm` import torch; `server` reads its key from the environment.
+    `hf` and `vllm` import torch; `server` reads its key from the environment; `ray` joins or starts a cluster.
     Raises: what the engine raises for a bad model; EspalierError when it is another one than was pinned.
     """
     if engine == "server":
@@ -21,6 +22,8 @@ def open_teacher(engine: str, folder: Path, *, server: Server | None = None, vll
     check_served(folder, None)
     if engine == "vllm":
         return _open_vllm(teacher_folder(folder), vllm)
+    if engine == "ray":
+        return _open_ray(teacher_folder(folder), ray, vllm)
     from espalier.teachers.hf import HfTeacher
 
     assert engine == "hf", engine
@@ -48,6 +51,15 @@ def _open_vllm(folder: Path, settings: Vllm | None) -> Teacher:
     devices = split_devices(_visible_gpus(), replicas=settings.replicas, tensor_parallel=settings.tensor_parallel)
     opener = partial(VllmTeacher, folder, settings)
     return Replicas([Opener(opener, some) for some in devices], fingerprint=fingerprint(folder))
+
+
+def _open_ray(folder: Path, settings: Ray | None, vllm: Vllm | None) -> Teacher:
+    """A replica is an engine of its own, so its vLLM has one copy of the model."""
+    from espalier.teachers.ray import RayTeacher
+
+    assert settings is not None
+    one = replace(vllm, replicas=1) if vllm else None
+    return RayTeacher(settings, folder, open_replica=partial(open_teacher, settings.engine, vllm=one))
 
 
 def _visible_gpus() -> list[str]:
