@@ -13,6 +13,7 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 STRICT = "{% for message in messages %}{% if message.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}<|im_start|>{{ message.content }}{% endfor %}"
+ASKED, OPEN = (("user", "a"),), (("open_user", ""),)
 NAMES = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
@@ -53,8 +54,7 @@ def test_what_a_text_spells_never_becomes_a_control_token(chat, text):
     plain = chat.prompts([(("user", "x"),)])[0]
     controls = [i for i in plain if i in chat._structure.get_added_tokens_decoder()]
     found = chat.prompts([(("user", text),)])[0]
-    assert [i for i in found if i in chat._structure.get_added_tokens_decoder()][: len(controls)] == (controls if text else controls[:1])
-    assert sum(i in chat._structure.get_added_tokens_decoder() for i in found) == (len(controls) if text else 1)
+    assert [i for i in found if i in chat._structure.get_added_tokens_decoder()] == controls
     assert not set(chat.replies([text])[0][:-1]) & set(chat._structure.get_added_tokens_decoder())
 
 
@@ -65,22 +65,22 @@ def test_a_reply_ends_with_the_token_that_the_template_puts_there_and_decodes_to
 
 
 def test_turns_end_with_every_token_that_model_tokenizer_or_template_name(tmp_path):
-    assert open_chat(hub_folder(tmp_path / "a", eos=[1, 0])).end_ids == (1, 0, 2)
-    assert open_chat(hub_folder(tmp_path / "b", eos=0)).end_ids == (0, 2)
+    assert open_chat(hub_folder(tmp_path / "a", eos=[1, 0])).end_ids(ASKED) == (1, 0, 2)
+    assert open_chat(hub_folder(tmp_path / "b", eos=0)).end_ids(ASKED) == (0, 2)
 
 
 def test_an_open_turn_of_the_user_ends_where_the_user_would_write(chat):
-    assert chat.prompts([(("user", ""),)])[0] == ids(chat, "<|im_start|>user\n")
-    assert chat.prompts([(("system", "s"), ("user", ""))])[0] == ids(chat, "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\n")
+    assert chat.prompts([OPEN])[0] == ids(chat, "<|im_start|>user\n")
+    assert chat.prompts([(("system", "s"), *OPEN)])[0] == ids(chat, "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\n")
 
 
 def test_an_open_turn_of_our_own_form_is_open_too(tmp_path):
     chat = open_chat(tiny_model(tmp_path, words=["a", "b"]))
     assert isinstance(chat, Chat)
     user, assistant = (chat.tokenizer.token_to_id(token) for token in ("<user>", "<assistant>"))
-    assert chat.prompts([(("user", ""),)]) == [[user]]
+    assert chat.prompts([OPEN]) == [[user]]
     assert chat.prompts([(("user", "a"),)])[0][-1] == assistant
-    assert {assistant, user, chat.end_id} <= set(chat.end_ids)
+    assert (chat.end_ids(ASKED), chat.end_ids(OPEN)) == ((chat.end_id,), (chat.end_id, assistant))
 
 
 def test_a_model_without_a_chat_template_is_refused(tmp_path):

@@ -72,7 +72,7 @@ def test_a_file_with_the_wrong_keys_or_name_is_refused(changes, expected):
     [{"role": "robot", "content": "x"}, {"role": "user"}, {"content": "x"}, {"role": "user", "content": "x", "name": "y"}, "write a task ."],
 )
 def test_a_message_needs_a_known_role_and_a_content_and_nothing_else(wrong):
-    assert message(messages=[wrong]) == f"a message is {wrong}; it must have a role (system, user, assistant) and a content"
+    assert message(messages=[wrong]) == f"a message is {wrong}; it must have a role (system, user, assistant, open_user) and a content"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from espalier.errors import CorruptInput, EspalierError, InputMissing
+from espalier.errors import CorruptInput, EspalierError, InputMissing, ParamsError
 from espalier.io import read_json, write_json
 from espalier.model import load_model
 from espalier.params import parse_params
@@ -15,7 +15,7 @@ from espalier.teachers.base import Completion, Request
 from espalier.teachers.engines import open_teacher
 from espalier.teachers.hf import HfTeacher
 from espalier.teachers.pin import fingerprint, pin_teacher, teacher_fingerprint, teacher_folder
-from espalier.tokens import save_chat, word_chat
+from espalier.tokens import load_chat, save_chat, word_chat
 from tests.misbehaving import Misbehaving
 from tests.worlds import tiny_model, tiny_params
 
@@ -265,13 +265,15 @@ def test_the_stage_pins_an_endpoint_and_the_steps_ask_it_once(tmp_path, monkeypa
     assert "sk-0123456789" not in "".join(capsys.readouterr())
 
 
-def test_an_endpoint_whose_tokenizer_lacks_our_chat_form_is_not_pinned(tmp_path, monkeypatch, capsys):
+def test_an_endpoints_tokenizer_gets_the_control_tokens_that_it_lacks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_chat(word_chat(WORDS), tmp_path / "tokenizer", context_tokens=64)
     file = tmp_path / "tokenizer" / "tokenizer.json"
     file.write_text(file.read_text().replace("<assistant>", "<bot>"))
     with Misbehaving() as server:
         (tmp_path / "params.yaml").write_text(endpoint(server.url, "tokenizer"))
-        assert run_teacher_stage() == 2
-    assert f"teacher: {file}: has no <assistant>; espalier's chat form needs these tokens" in capsys.readouterr().err
-    assert not (tmp_path / "models").exists()
+        assert run_teacher_stage() == 0
+    with pytest.raises(ParamsError, match="has no <assistant>"):
+        load_chat(tmp_path / "tokenizer")
+    found = load_chat(tmp_path / "tokenizer", extend=True)
+    assert found.size == load_chat(tmp_path / "tokenizer", extend=True).tokenizer.token_to_id("<assistant>") + 1  # behind all that were there

@@ -5,15 +5,15 @@ A file `<step>.<name>.yaml` holds
     about      one sentence
     branches   optional: the step asks only rows of these branches, the others pass it
     inputs     the variables that the messages use, no more and no fewer (see INPUTS)
-    messages   list of {role, content}; content is Jinja2, an undefined variable is an error. A last message of the user without content leaves the user's
-               turn open: the teacher writes it (Magpie, arXiv 2406.08464, section 2.1)
+    messages   list of {role, content}; content is Jinja2, an undefined variable is an error. A last message of the role open_user (content "") leaves the
+               user's turn open: the teacher writes it (Magpie, arXiv 2406.08464, section 2.1)
     reply      optional: how the reply becomes text, and the gates that stop it; see replies.py
     examples   list of {inputs, messages} and, where the reply has a contract, {reply, gives}: what the messages must render to and what is read out of a
                reply; run whenever the file is loaded
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,7 +44,8 @@ INPUTS = {
 LISTS = {"examples": "[]", "pool": "[]"}  # inputs that rows hold as JSON
 REQUIRED = {"step", "about", "inputs", "messages", "examples"}
 KEYS = REQUIRED | {"branches", "reply"}
-ROLES = ("system", "user", "assistant")
+OPEN_USER = "open_user"
+ROLES = ("system", "user", "assistant", OPEN_USER)
 
 _JINJA = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
 
@@ -85,7 +86,7 @@ class Prompt:
 
 def is_open(messages: Messages) -> bool:
     """Whether the teacher is to write the user's turn."""
-    return messages[-1] == ("user", "")
+    return messages[-1][0] == OPEN_USER
 
 
 def parse_prompt(text: str, *, file: str, attributes: Mapping[str, object], banned: tuple[str, ...] = ()) -> Prompt:
@@ -106,7 +107,7 @@ def parse_prompt(text: str, *, file: str, attributes: Mapping[str, object], bann
         step=step,
         branches=_names(value.get("branches"), "branches", file),
         inputs=_names(value["inputs"], "inputs", file),
-        messages=tuple(_message(message, file) for message in value["messages"]),
+        messages=_messages(value["messages"], file),
         reply=parse_contract(value.get("reply"), step=step, banned=banned, file=file),
     )
     _check_inputs(prompt, file, attributes)
@@ -135,6 +136,14 @@ def _names(value: Any, key: str, file: str) -> tuple[str, ...]:
         if name not in BRANCHES:
             raise ParamsError(f'{file}: branches names "{name}"; {did_you_mean(name, BRANCHES)}')
     return tuple(names)
+
+
+def _messages(values: Sequence[Any], file: str) -> Messages:
+    messages = tuple(_message(value, file) for value in values)
+    for place, (role, content) in enumerate(messages, 1):
+        if role == OPEN_USER and (content or place < len(messages)):
+            raise ParamsError(f"{file}: message {place} is {OPEN_USER}; it must be the last and have no content, for the teacher writes it")
+    return messages
 
 
 def _message(message: Any, file: str) -> tuple[str, str]:

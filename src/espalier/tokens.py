@@ -20,7 +20,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from espalier.errors import CorruptInput, ParamsError
 from espalier.io import read_text
-from espalier.prompts import Messages, is_open
+from espalier.prompts import OPEN_USER, Messages, is_open
 
 CONTROLS = ("<pad>", "<unk>", "<end>", "<system>", "<user>", "<assistant>")
 CHAT_TEMPLATE = (
@@ -56,10 +56,9 @@ class Chat:
         """The id that ends a reply."""
         return self._control("<end>")
 
-    @property
-    def end_ids(self) -> tuple[int, ...]:
-        """The ids that end a turn, of the assistant or of an open one of the user."""
-        return tuple(self._control(token) for token in ("<end>", "<assistant>", "<user>", "<system>"))
+    def end_ids(self, messages: Messages) -> tuple[int, ...]:
+        """The ids that end what the teacher writes after `messages`; a turn of the user ends where the assistant's begins."""
+        return (self.end_id, self._control("<assistant>")) if is_open(messages) else (self.end_id,)
 
     @property
     def pad_id(self) -> int:
@@ -78,7 +77,7 @@ class Chat:
         for messages in asked:
             ids: list[int] = []
             for role, _ in messages:
-                ids += [self._control(f"<{role}>"), *texts[at]]
+                ids += [self._control("<user>" if role == OPEN_USER else f"<{role}>"), *texts[at]]
                 at += 1
             made.append(ids if is_open(messages) else [*ids, self._control("<assistant>")])
         return made

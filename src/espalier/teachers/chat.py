@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from espalier.errors import CorruptInput, ParamsError
 from espalier.io import read_json, read_text
-from espalier.prompts import Messages, is_open
+from espalier.prompts import OPEN_USER, Messages
 from espalier.tokens import CONTROLS, load_chat
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ DATE = "26 Jul 2024"  # what Llama 3's template says where it is given no date; 
 class ChatForm(Protocol):
     """What engines need of a chat form."""
 
-    @property
-    def end_ids(self) -> tuple[int, ...]: ...
+    def end_ids(self, messages: Messages) -> tuple[int, ...]: ...
     @property
     def pad_id(self) -> int: ...
     def prompts(self, asked: Sequence[Messages]) -> list[list[int]]: ...
@@ -66,11 +65,15 @@ class TemplateChat:
             raise ParamsError(f"{folder}: its tokenizer has neither a chat template nor espalier's chat form; name an instruct model in teacher.path")
         self._structure = Tokenizer.from_str(read_text(folder / "tokenizer.json"))
         self._plain = _without_controls(read_text(folder / "tokenizer.json"))
-        self._pieces: dict[tuple[tuple[str, ...], bool], list[list[int] | int]] = {}
+        self._pieces: dict[tuple[str, ...], list[list[int] | int]] = {}
+
+    def end_ids(self, messages: Messages) -> tuple[int, ...]:
+        """Every id that ends a turn, whoever's it is."""
+        return self._end_ids
 
     @cached_property
-    def end_ids(self) -> tuple[int, ...]:
-        """Every id that ends a turn: of the generation config, of the tokenizer, and the one that the template puts behind a reply."""
+    def _end_ids(self) -> tuple[int, ...]:
+        """Those of the generation config and of the tokenizer, and the one that the template puts behind a reply."""
         file = self._folder / "generation_config.json"
         named = read_json(file).get("eos_token_id") if file.is_file() else None
         ids = [*(named if isinstance(named, list) else [named]), self._library.eos_token_id, self._turn_end()]
@@ -79,7 +82,7 @@ class TemplateChat:
     @property
     def pad_id(self) -> int:
         """The id that fills up batches; never looked at."""
-        return self._library.pad_token_id if self._library.pad_token_id is not None else self.end_ids[0]
+        return self._library.pad_token_id if self._library.pad_token_id is not None else self._end_ids[0]
 
     def prompts(self, asked: Sequence[Messages]) -> list[list[int]]:
         """The ids of each conversation up to the point where the teacher writes: the reply, or the user's turn where that is left open."""
@@ -87,13 +90,13 @@ class TemplateChat:
         made = []
         for messages in asked:
             parts = [next(texts) for _ in messages]
-            pieces = self._template(tuple(role for role, _ in messages), is_open(messages))
+            pieces = self._template(tuple(role for role, _ in messages))
             made.append([i for piece in pieces for i in (parts[piece] if isinstance(piece, int) else piece)])
         return made
 
     def replies(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each reply, with the id that ends it."""
-        return [[*ids, self._turn_end() or self.end_ids[0]] for ids in self._encoded(texts)]
+        return [[*ids, self._turn_end() or self._end_ids[0]] for ids in self._encoded(texts)]
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """The text of each reply, without control tokens."""
@@ -102,21 +105,21 @@ class TemplateChat:
     def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._plain.encode_batch(list(texts), add_special_tokens=False)]
 
-    def _template(self, roles: tuple[str, ...], is_left_open: bool) -> list[list[int] | int]:
+    def _template(self, roles: tuple[str, ...]) -> list[list[int] | int]:
         """What stands around the texts: ids of the template, and the places of the messages among them."""
-        if (roles, is_left_open) not in self._pieces:
-            rendered = self._render(roles, generation=not is_left_open)
-            if is_left_open:
+        if roles not in self._pieces:
+            rendered = self._render(roles, generation=roles[-1] != OPEN_USER)
+            if roles[-1] == OPEN_USER:
                 rendered = rendered[: rendered.index(MARK.format(len(roles) - 1))]
             parts = re.split(r"\ue000(\d+)\ue001", rendered)
             encoded = [int(part) if place % 2 else self._structure.encode(part, add_special_tokens=False).ids for place, part in enumerate(parts)]
-            self._pieces[roles, is_left_open] = encoded
-        return self._pieces[roles, is_left_open]
+            self._pieces[roles] = encoded
+        return self._pieces[roles]
 
     def _render(self, roles: tuple[str, ...], *, generation: bool) -> str:
         from jinja2 import TemplateError
 
-        messages = [{"role": role, "content": MARK.format(place)} for place, role in enumerate(roles)]
+        messages = [{"role": "user" if role == OPEN_USER else role, "content": MARK.format(place)} for place, role in enumerate(roles)]
         try:
             text = str(self._library.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation, date_string=DATE))
         except TemplateError as error:

@@ -78,7 +78,9 @@ def _look(address: str) -> None:
 
 
 def _unreachable(address: str, words: str) -> EspalierError:
-    return EspalierError(f"params.yaml: ray.address is {address}, where no Ray cluster answers ({words}); start one there, or write \"\" for one of this machine")
+    return EspalierError(
+        f'params.yaml: ray.address is {address}, where no Ray cluster answers ({words}); start one there, or write "" for one of this machine'
+    )
 
 
 def _check_room(settings: Ray) -> None:

@@ -37,10 +37,10 @@ class HfTeacher:
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion for each request, in their order; requests with the same sampling share batches."""
         completions: dict[int, Completion] = {}
-        kinds = {(r.temperature, r.top_p, r.max_tokens) for r in requests}
-        for kind in sorted(kinds):
-            places = [i for i, r in enumerate(requests) if (r.temperature, r.top_p, r.max_tokens) == kind]
-            made = self._generate([requests[i] for i in places])
+        kinds = [(r.temperature, r.top_p, r.max_tokens, self._chat.end_ids(r.messages)) for r in requests]
+        for kind in sorted(set(kinds)):
+            places = [place for place, one in enumerate(kinds) if one == kind]
+            made = self._generate([requests[place] for place in places])
             completions.update(zip(places, made, strict=True))
         return [completions[i] for i in range(len(requests))]
 
@@ -56,7 +56,7 @@ class HfTeacher:
         first = requests[0]
         prompts = self._chat.prompts([request.messages for request in requests])
         fitting = [i for i, prompt in enumerate(prompts) if len(prompt) < room]
-        sampling = Sampling(first.temperature, first.top_p, first.max_tokens, room, self._chat.end_ids, self._chat.pad_id)
+        sampling = Sampling(first.temperature, first.top_p, first.max_tokens, room, self._chat.end_ids(first.messages), self._chat.pad_id)
         made = sample(self._decoder, [prompts[i] for i in fitting], [requests[i].seed for i in fitting], sampling, batch=self._batch, stop=self._stop)
         texts = self._chat.decode([reply.ids if reply else [] for reply in made])
         done = {i: _completion(len(prompts[i]), reply, text) for i, reply, text in zip(fitting, made, texts, strict=True)}

@@ -17,9 +17,9 @@ from espalier.errors import EspalierError
 from espalier.prompts import Messages
 from espalier.settings import Vllm
 from espalier.teachers.base import Completion, Request
+from espalier.teachers.chat import open_chat
 from espalier.teachers.pin import fingerprint
 from espalier.teachers.replicas import Place, Result, Score, Work
-from espalier.tokens import load_chat
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput, SamplingParams
@@ -44,8 +44,7 @@ class VllmTeacher:
         """Raises: InputMissing, CorruptInput, ParamsError (the tokenizer); EspalierError when vLLM is not installed or does not start."""
         check_installed()
         self.fingerprint = fingerprint(folder)
-        self._chat = load_chat(folder)
-        self._end_ids = list(self._chat.end_ids)
+        self._chat = open_chat(folder)
         self._llm = _start(folder, settings)
         config = self._llm.llm_engine.vllm_config
         self.capacity: int = config.scheduler_config.max_num_seqs
@@ -113,7 +112,7 @@ class VllmTeacher:
                 top_p=request.top_p,
                 max_tokens=min(request.max_tokens, room),
                 seed=request.seed,
-                stop_token_ids=self._end_ids,
+                stop_token_ids=list(self._chat.end_ids(request.messages)),
                 ignore_eos=True,  # only the chat's ends count, whatever the folder's other files say
                 logprobs=0,
                 detokenize=False,
