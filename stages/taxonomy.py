@@ -12,7 +12,7 @@ from espalier.general import check_leaf
 from espalier.io import files_under, read_text, write_json, write_rows
 from espalier.log import say
 from espalier.params import did_you_mean
-from espalier.prompts import parse_prompt
+from espalier.prompts import INPUTS, parse_prompt
 from espalier.stage import stage
 from espalier.taxonomy import YAML_ENDINGS, SeedLeaf, parse_tree, tabulate
 from espalier.world.grammar import LEAF_OF
@@ -75,7 +75,8 @@ def _check_recipe(name, recipe, prompts, attributes, documents):
             raise ParamsError(f'{at} names "{prompt}", a prompt of the step {prompts[prompt].step}; name one of {step}')
         if "source" in prompts[prompt].inputs and not documents:
             raise ParamsError(f"{at}: the prompt uses a passage of the documents; put some into the folder of taxonomy.documents")
-        for missing in sorted((set(prompts[prompt].inputs) & set(attributes)) - set(chosen)):
+        of_leaf = set(INPUTS) if recipe.leaves == "taxonomy" else set()  # `topic` is a leaf's own where no list of that name is walked through
+        for missing in sorted((set(prompts[prompt].inputs) & set(attributes)) - set(chosen) - of_leaf):
             raise ParamsError(f'{at}: the prompt uses the attribute "{missing}"; add it to recipes.{name}.attributes')
 
 

@@ -55,7 +55,7 @@ def _judged(row: dict[str, object], reply: Completion | None, prompt: Prompt, wo
     if reason:
         return row | {"operation": "", "eliminated": f"{operation}: {reason}", "spent_tokens": read["spent_tokens"]}
     whole = {"context": ""} if prompt.reply.kind == "text" else {}
-    parts = {name: str(read[name]) for name in prompt.reply.fields}
+    parts = {name: str(read[name]) for name in prompt.reply.parts}
     return _child(row | {"spent_tokens": read["spent_tokens"]}, {"solution": ""} | whole | parts)
 
 

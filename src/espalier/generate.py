@@ -81,8 +81,8 @@ def draws(step: str, gen: Gen) -> list[str]:
 
 
 def is_asked(row: Row, prompt: Prompt) -> bool:
-    """Whether a prompt is put to a row: the row is whole so far, and of the prompt's branches."""
-    return row["status"] == "ok" and prompt.asks(str(row["branch"]))
+    """Whether a prompt is put to a row: the row is whole so far, of the prompt's branches, and has what the prompt needs."""
+    return row["status"] == "ok" and prompt.asks(row)
 
 
 def request_of(row: Row, draw: str, prompt: Prompt, sampling: Sampling) -> Request:

@@ -119,7 +119,7 @@ def _step(
     if prompt is None:
         return Step(name, "", (), (), "the recipe has no such step")
     if not is_asked(before, prompt):
-        why = f"the row is {before['status']}" if before["status"] != "ok" else f"the prompt lets the branch {before['branch'] or 'none'} pass"
+        why = f"the row is {before['status']}" if before["status"] != "ok" else prompt.passes(before)
         return Step(name, prompt.id, (), (), f"not asked, {why}")
     asked = {**before, "pool": after["pool"]}  # which a prompt in rounds was shown more of than the plan holds
     if name == "evolve":

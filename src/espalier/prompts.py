@@ -4,6 +4,7 @@ A file `<step>.<name>.yaml` holds
     step       context | query | evolve | answer
     about      one sentence
     branches   optional: the step asks only rows of these branches, the others pass it
+    needs      optional: the step asks only rows in which none of these inputs is empty, the others pass it
     inputs     the variables that the messages use, no more and no fewer (see INPUTS)
     messages   list of {role, content}; content is Jinja2, an undefined variable is an error. A last message of the role open_user (content "") leaves the
                user's turn open: the teacher writes it (Magpie, arXiv 2406.08464, section 2.1)
@@ -32,6 +33,7 @@ INPUTS = {
     "query": "text written by the steps query and evolve",
     "task": "the leaf's task in a few words",
     "topic": "the leaf's topic in a few words, where no attribute of that name is walked through",
+    "verifier": "how the leaf's answers are checked (math, choice, checks, ...), empty if they are not",
     "requirements": "what every answer of the leaf must hold to, as sentences; empty if nothing",
     "example": "the problem of one of the leaf's seed examples",
     "examples": "list of three of the leaf's seed examples, each with context, question and answer",
@@ -43,7 +45,8 @@ INPUTS = {
 }
 LISTS = {"examples": "[]", "pool": "[]"}  # inputs that rows hold as JSON
 REQUIRED = {"step", "about", "inputs", "messages", "examples"}
-KEYS = REQUIRED | {"branches", "reply"}
+NO_COLUMNS = {"banned_openings", "operation"}  # inputs that are not held by the rows
+KEYS = REQUIRED | {"branches", "needs", "reply"}
 OPEN_USER = "open_user"
 ROLES = ("system", "user", "assistant", OPEN_USER)
 
@@ -54,7 +57,7 @@ Messages = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A checked prompt file. `branches` is empty when the step asks every row; `messages` holds (role, template) pairs."""
+    """A checked prompt file. `branches` and `needs` are empty when the step asks every row; `messages` holds (role, template) pairs."""
 
     id: str
     step: str
@@ -62,6 +65,7 @@ class Prompt:
     inputs: tuple[str, ...]
     messages: Messages
     reply: Reply
+    needs: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """Everything that decides what a teacher is asked; see `from_json`."""
@@ -72,11 +76,19 @@ class Prompt:
         """The prompt that `as_json` gave."""
         messages = tuple((role, content) for role, content in value["messages"])
         reply = {name: tuple(part) if isinstance(part, list) else part for name, part in value["reply"].items()}
-        return cls(value["id"], value["step"], tuple(value["branches"]), tuple(value["inputs"]), messages, Reply(**reply))
+        branches, inputs, needs = (tuple(value[name]) for name in ("branches", "inputs", "needs"))
+        return cls(value["id"], value["step"], branches, inputs, messages, Reply(**reply), needs)
 
-    def asks(self, branch: str) -> bool:
-        """Whether rows of a branch ("" = the teacher picks the leaf) are asked, or pass."""
-        return not self.branches or branch in self.branches
+    def passes(self, row: Mapping[str, object]) -> str | None:
+        """Why a row is not asked but passes the step; None where it is asked. The row has a branch ("" = the teacher picks the leaf) and what is needed."""
+        if self.branches and row["branch"] not in self.branches:
+            return f"the prompt lets the branch {row['branch'] or 'none'} pass"
+        empty = next((name for name in self.needs if row[name] in ("", LISTS.get(name))), None)
+        return empty and f"the prompt needs {empty}, and the row has none"
+
+    def asks(self, row: Mapping[str, object]) -> bool:
+        """Whether a row is asked, or passes."""
+        return self.passes(row) is None
 
     def render(self, values: Mapping[str, object]) -> Messages:
         """The (role, text) messages for one row, without blanks at the ends. Raises: KeyError for a value that is not there."""
@@ -109,6 +121,7 @@ def parse_prompt(text: str, *, file: str, attributes: Mapping[str, object], bann
         inputs=_names(value["inputs"], "inputs", file),
         messages=_messages(value["messages"], file),
         reply=parse_contract(value.get("reply"), step=step, banned=banned, file=file),
+        needs=_names(value.get("needs"), "needs", file),
     )
     _check_inputs(prompt, file, attributes)
     for number, example in enumerate(value["examples"], 1):
@@ -128,13 +141,16 @@ def _check_keys(value: Mapping[str, Any], file: str) -> None:
 
 
 def _names(value: Any, key: str, file: str) -> tuple[str, ...]:
-    """A list of words, or nothing; branches must be those of the taxonomy."""
+    """A list of words, or nothing; branches must be those of the taxonomy, needs columns of the rows."""
     names = [] if value is None else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ParamsError(f"{file}: {key} is {value}; it must be a list of names")
     for name in names if key == "branches" else ():
         if name not in BRANCHES:
             raise ParamsError(f'{file}: branches names "{name}"; {did_you_mean(name, BRANCHES)}')
+    for name in names if key == "needs" else ():
+        if name not in set(INPUTS) - NO_COLUMNS:
+            raise ParamsError(f'{file}: needs names "{name}"; {did_you_mean(name, set(INPUTS) - NO_COLUMNS)}')
     return tuple(names)
 
 

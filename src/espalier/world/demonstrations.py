@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espalier.prompts import Messages, Prompt
+from espalier.prompts import INPUTS, Messages, Prompt
 from espalier.seeds import rng
 from espalier.stats import weights_by_rank
 from espalier.taxonomy import SeedExample, SeedLeaf
@@ -47,7 +47,7 @@ def demonstrate(
     made = []
     for leaf in drawn:
         problem = _fresh(leaves[leaf], held_out, random)
-        usable = [(prompt, steps) for prompt, steps in writing if prompt.asks(problem.leaf.branch)]
+        usable = [(prompt, steps) for prompt, steps in writing if prompt.asks(_row(problem))]
         if random.random() < answer_share:
             made.append(_answer(answering[random.integers(len(answering))][1], problem))
         else:
@@ -106,7 +106,7 @@ def _answer(prompt: Prompt, problem: Problem) -> Demonstration:
 
 def _write(prompt: Prompt, steps: Sequence[Prompt], problem: Problem, held_out: frozenset[str], random: np.random.Generator) -> Demonstration:
     """The reply of a step that writes a problem, or a part of one."""
-    has_context = any(one.step == "context" and one.asks(problem.leaf.branch) for one in steps)
+    has_context = any(one.step == "context" and one.asks(_row(problem)) for one in steps)
     values = _values(problem, held_out, random)
     if prompt.step == "context":
         reply, values["context"] = problem.context, ""
@@ -125,6 +125,14 @@ def _evolved(problem: Problem, operation: str, random: np.random.Generator) -> P
     return {"deepen": deepen, "widen": widen}[operation](problem, random)
 
 
+def _row(problem: Problem) -> dict[str, str]:
+    """What the row of a problem offers before its steps, as the plan makes it; of a seed example alone whether it has a document."""
+    leaf = problem.leaf
+    known = {"branch": leaf.branch, "task": leaf.task, "topic": leaf.topic, "verifier": leaf.name, "example": problem.text}
+    texts = {"context": problem.context, "query": problem.query}
+    return {**dict.fromkeys(INPUTS, ""), **known, **texts, "document": problem.context if leaf.branch == "knowledge" else ""}
+
+
 def _values(problem: Problem, held_out: frozenset[str], random: np.random.Generator) -> dict[str, str]:
     """Everything that a prompt may ask of a row, for this problem; the example is another problem of its leaf."""
     example = _fresh(problem.leaf.name, held_out, random)
@@ -134,7 +142,7 @@ def _values(problem: Problem, held_out: frozenset[str], random: np.random.Genera
         "query": problem.query,
         "task": problem.leaf.task,
         "example": example.text,
-        "document": example.context,
+        "document": example.context if problem.leaf.branch == "knowledge" else "",
         "operation": str(random.choice(operations)),
         "topic": problem.leaf.topic,
         "opening": problem.opening or str(random.choice(OPENINGS)),
