@@ -4,10 +4,13 @@ from pathlib import Path
 import pytest
 from jinja2.exceptions import SecurityError
 
-from espalier.attributes import parse_attributes
+from espalier.attributes import parse_attributes, parse_openings
 from espalier.errors import ParamsError
+from espalier.params import load_yaml
 from espalier.prompts import INPUTS, Prompt, parse_prompt
 from espalier.replies import parse_contract
+from espalier.samples import ask
+from espalier.settings import OPERATIONS
 from espalier.taxonomy import BRANCHES
 from tests.closure import ROOT
 
@@ -22,6 +25,7 @@ WHOLE = {
 }
 EXAMPLE_OF_LINES = [{"inputs": {"context": "a\nb", "size": "s"}, "messages": ["a\nb\ns ."]}]
 SHIPPED = sorted((ROOT / "data/seeds/prompts/builtin").glob("*.yaml"))
+GENERAL = sorted((ROOT / "data/seeds/prompts/general").glob("*.yaml"))
 
 
 def parsed(file="prompts/query.test.yaml", **changes):
@@ -54,7 +58,7 @@ def test_a_prompt_is_what_its_file_says():
         ({"step": GONE}, "the key step is missing"),
         ({"examples": GONE}, "the key examples is missing"),
         ({"input": []}, 'input is no key of a prompt file; did you mean "inputs"?'),
-        ({"zeal": 1}, "zeal is no key of a prompt file; known: about, branches, examples, inputs, messages, reply, step"),
+        ({"zeal": 1}, "zeal is no key of a prompt file; known: about, branches, examples, inputs, messages, needs, reply, step"),
         ({"messages": []}, "messages must be a list with at least one entry"),
         ({"messages": "write"}, "messages must be a list with at least one entry"),
         ({"examples": []}, "examples must be a list with at least one entry"),
@@ -175,22 +179,46 @@ def test_a_template_cannot_reach_into_python(way):
 
 
 def test_a_prompt_survives_json():
-    prompt = parsed(branches=["knowledge"])
+    prompt = parsed(branches=["knowledge"], needs=["document"])
     assert Prompt.from_json(json.loads(json.dumps(prompt.as_json()))) == prompt
     assert prompt.as_json()["branches"] == ("knowledge",)
 
 
 def test_a_step_with_branches_asks_only_their_rows_and_one_without_asks_all():
     only = parsed(branches=["knowledge"])
-    assert [only.asks(branch) for branch in (*BRANCHES, "")] == [True, False, False, False]
-    assert [parsed().asks(branch) for branch in (*BRANCHES, "")] == [True, True, True, True]
+    assert [only.asks({"branch": branch}) for branch in (*BRANCHES, "")] == [True, False, False, False]
+    assert [parsed().asks({"branch": branch}) for branch in (*BRANCHES, "")] == [True, True, True, True]
+
+
+def test_a_step_that_needs_something_asks_only_rows_that_have_it_and_says_what_the_others_lack():
+    needy = parsed(needs=["document", "examples"], branches=["knowledge"])
+    row = {"branch": "knowledge", "document": "a text", "examples": '[{"question": "q"}]'}
+    assert (needy.needs, needy.passes(row), needy.asks(row)) == (("document", "examples"), None, True)
+    assert needy.passes(row | {"document": ""}) == "the prompt needs document, and the row has none"
+    assert needy.passes(row | {"examples": "[]"}) == needy.passes(row | {"examples": ""}) == "the prompt needs examples, and the row has none"
+    assert needy.passes(row | {"branch": ""}) == "the prompt lets the branch none pass"
+    assert not needy.asks(row | {"document": ""})
+
+
+@pytest.mark.parametrize(
+    ("needs", "expected"),
+    [
+        (["documnt"], 'needs names "documnt"; did you mean "document"?'),
+        (["operation"], 'needs names "operation"; known: context, document, example, examples, pool, query, requirements, source, task, topic, verifier'),
+        (["size"], 'needs names "size"; known: context, document, example, examples, pool, query, requirements, source, task, topic, verifier'),
+        ("document", "needs is document; it must be a list of names"),
+        ([3], "needs is [3]; it must be a list of names"),
+    ],
+)
+def test_what_a_prompt_needs_must_be_a_column_of_the_rows(needs, expected):
+    assert message(needs=needs) == expected
 
 
 @pytest.mark.parametrize("text", ["", "- a", "word"])
 def test_a_file_that_is_no_mapping_is_refused(text):
     with pytest.raises(ParamsError) as raised:
         parse_prompt(text, file="query.x.yaml", attributes={})
-    assert str(raised.value) == "query.x.yaml: found no mapping; a prompt file has the keys about, branches, examples, inputs, messages, reply, step"
+    assert str(raised.value) == "query.x.yaml: found no mapping; a prompt file has the keys about, branches, examples, inputs, messages, needs, reply, step"
 
 
 def test_every_shipped_prompt_file_is_right_and_none_is_missing():
@@ -200,3 +228,51 @@ def test_every_shipped_prompt_file_is_right_and_none_is_missing():
     assert [prompt.id for prompt in prompts] == [Path(path).stem for path in SHIPPED]
     assert {prompt.id for prompt in prompts} >= {"query.direct", "query.conditional", "query.multistage", "query.lab", "evolve.multistage", "answer.plain"}
     assert {prompt.branches for prompt in prompts} == {(), ("knowledge",)}
+
+
+def of_general():
+    """The world's attribute lists and its banned openings."""
+    attributes, openings = (f"data/seeds/{folder}/general.yaml" for folder in ("attributes", "openings"))
+    return parse_attributes((ROOT / attributes).read_text(), file=attributes), parse_openings((ROOT / openings).read_text(), file=openings)
+
+
+@pytest.mark.parametrize("path", GENERAL, ids=lambda path: path.stem)
+def test_a_prompt_for_real_teachers_is_right_and_has_two_examples_at_least(path):
+    attributes, banned = of_general()
+    prompt = parse_prompt(path.read_text(), file=str(path), attributes=attributes, banned=banned)
+    assert prompt.id == path.stem
+    assert len(load_yaml(path.read_text(), file=str(path))["examples"]) >= 2
+    assert (prompt.reply.banned == banned) == ("banned_openings" in prompt.inputs)  # the gate stops only what the prompt has named
+
+
+def test_the_world_general_has_its_fourteen_prompts():
+    assert [path.stem for path in GENERAL] == [
+        "answer.plain", "context.lab", "context.multistage", "context.rephrase", "evolve.wizard", "query.conditional", "query.direct", "query.grounded",
+        "query.lab", "query.magpie", "query.multistage", "query.persona", "query.selfinstruct", "query.verbalized",
+    ]  # fmt: skip
+
+
+def test_the_answer_prompt_says_the_words_that_a_student_is_trained_on():
+    attributes, _ = of_general()
+    prompt = parse_prompt(GENERAL[0].read_text(), file=str(GENERAL[0]), attributes=attributes)
+    for context, query in (("a table:\n| 1 | 2 |", "Which is more?"), ("", "What is 2 + 2?")):
+        ((role, text),) = prompt.render({"context": context, "query": query})
+        assert ((role, " ".join(text.split())),) == ask(context, query)
+
+
+def test_each_evolve_operation_has_words_of_its_own():
+    attributes, _ = of_general()
+    path = ROOT / "data/seeds/prompts/general/evolve.wizard.yaml"
+    prompt = parse_prompt(path.read_text(), file=str(path), attributes=attributes)
+    texts = {operation: prompt.render({"context": "", "query": "q", "operation": operation, "requirements": "", "verifier": ""}) for operation in OPERATIONS}
+    assert len(set(texts.values())) == len(OPERATIONS) == 6
+
+
+@pytest.mark.parametrize(("verifier", "asked"), [("math", True), ("choice", True), ("checks", False), ("grounding", False), ("", False)])
+def test_a_solution_is_asked_for_where_answers_are_checked_against_a_key(verifier, asked):
+    attributes, _ = of_general()
+    for name in ("query.lab", "evolve.wizard"):
+        path = ROOT / f"data/seeds/prompts/general/{name}.yaml"
+        prompt = parse_prompt(path.read_text(), file=str(path), attributes=attributes)
+        values = dict.fromkeys(prompt.inputs, "x") | {"verifier": verifier, "examples": []}
+        assert ("<solution>" in prompt.render(values)[0][1]) == asked
