@@ -65,7 +65,8 @@ def chain(name: str, profiles: Mapping[str, Profile]) -> list[Profile]:
 def overlay(text: str, profiles: Sequence[Profile], *, teacher: str | None = None) -> str:
     """The text of params.yaml with the values of all profiles, later ones last; teacher: what teacher.path becomes.
 
-    Comments, order and empty lines of `text` stay. The result is not checked; parse_params does that. Raises: ParamsError for a value that `text` has no place for.
+    Comments, order and empty lines of `text` stay. The result is not checked; parse_params does that.
+    Raises: ParamsError for a value that `text` has no place for.
     """
     yaml = _yaml()
     whole = yaml.load(text)

@@ -6,11 +6,11 @@
     kind: candidates   a JSON list of `n` objects {"text", "probability"}; rows that share a call take one each
                        (verbalized sampling, arXiv 2510.01171, section 3)
 
-The first field is the step's own text. `optional` names further fields, of tags and json, that a reply may leave out; they are "" then. Replies are hostile: whatever comes in, a mapping or an Unparsed comes out.
+The first field is the step's own text. `optional` names further fields, of tags and json, that a reply may leave out; they are "" then.
+Replies are hostile: whatever comes in, a mapping or an Unparsed comes out.
 """
 
 import json
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -166,5 +166,5 @@ def _string(value: Any, name: str) -> str:
 
 def _check_probability(value: Any) -> None:
     found = value.get("probability") if isinstance(value, dict) else None
-    if type(found) not in (int, float) or not math.isfinite(found) or not 0 <= found <= 1:
+    if type(found) not in (int, float) or not 0 <= found <= 1:  # which NaN is not either
         raise Unparsed("a candidate has no probability in 0..1")

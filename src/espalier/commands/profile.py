@@ -68,7 +68,7 @@ def _checked(text: str, name: str) -> Params:
     """What the text would set. Raises: ParamsError, for a world that the built-in teacher does not speak with the option that names another."""
     found = load_yaml(text, file=FILE)
     if found["world"] != "builtin" and found["teacher"]["path"] == "built-in":
-        raise ParamsError(f"the profile {name} has the world {found['world']}, which the built-in teacher does not speak; name a real one with --teacher FOLDER")
+        raise ParamsError(f"the profile {name} has the world {found['world']}, and the built-in teacher does not speak it; name another with --teacher FOLDER")
     return parse_params(text, file=f"{FILE} with the profile {name}")
 
 
