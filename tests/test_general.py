@@ -1,140 +1,120 @@
-"""The world `general` end to end: every stage, as it is run by dvc, on the shipped seed tree, prompts and recipes, with a teacher behind an endpoint on loopback.
+"""The world general: elimination, and problems and evolutions that need no teacher."""
 
-The teacher is a script, not a model: it keeps to the contract of whatever prompt it is shown, and writes words by the request's seed. So this proves the wiring
-of stages, prompts, verifiers, exam and report, and nothing about models.
-"""
-
-import importlib
 import json
-import random
-import re
 
 import polars as pl
 import pytest
-from click.testing import CliRunner
 
-from espalier.cli import cli
-from tests.closure import ROOT
-from tests.misbehaving import Answer, Misbehaving, whole
-from tests.test_chat import hub_folder
-from tests.worlds import with_params
+from espalier.evolve import evolve_queries
+from espalier.general import General
+from espalier.generate import Sampling, start_rows, write_queries
+from espalier.prompts import Prompt
+from espalier.replies import parse_contract
+from espalier.settings import Gen
+from tests.test_generate import plan
+from tests.worlds import Scripted
 
-RECIPES = ("direct", "lab", "multistage", "selfinstruct", "verbalized", "rephrase")
-SIZES = {
-    "plan.rows": "40",
-    "gen.answers": "2",
-    "gen.round_rows": "20",
-    "filter.min_words": "1",
-    "mix.budget_tokens": "300",
-    "tokens.context_tokens": "1024",
-    "train.size": "tiny",
-    "train.precision": "fp32",
-    "train.optimizer.tokens": "2048",
-    "train.optimizer.batch_tokens": "1024",
-    "compare.draws": "100",
-    "evaluate.max_tokens": "4",
-    "exam.held_out_examples": "1",
-    "server.model": "m",
-    "teacher.engine": "server",
-}
-WORDS = [f"{a}{b}" for a in ("ba", "do", "fi", "ku", "le", "mo", "na", "ri", "su", "ta") for b in ("lo", "mi", "ner", "pak", "sit", "ver", "zan")]
+PARENT = "How many metres of fence go round a bed of 12 by 7 metres?"
+SAMPLING = Sampling(Gen(0.7, 0.9, 16, 1, 4, 0.7, 10), 42)
+CONTRACT = {"kind": "tags", "optional": ["solution"], "gates": ["refusal", "leak", "says_nothing"]}
+EVOLVE = Prompt("evolve.t", "evolve", (), ("query",), (("user", "{{ query }}"),), parse_contract(CONTRACT, step="evolve", banned=(), file=""))
+QUERY = Prompt("query.t", "query", (), ("task",), (("user", "{{ task }}"),), parse_contract(CONTRACT, step="query", banned=(), file=""))
 
 
-def teacher(asked):
-    """A reply in the form that the prompt asks for."""
-    content = asked.body["messages"][-1]["content"]
-    draw = random.Random(asked.seed)
-    text = " ".join(draw.choice(WORDS) for _ in range(9))
-    one, other = draw.randrange(2, 99), draw.randrange(2, 99)
-    if "probabilit" in content:
-        said = json.dumps([{"text": f"Say {i} of {text}.", "probability": 0.2} for i in range(5)])
-    elif "<context>" in content:
-        said = f"<context>The {text}. It has {one} doors.</context>"
-    elif "<solution>" in content and "arithmetic" in content:
-        said = f"<query>A box of {text} holds {one} and {other} more. How many are that?</query><solution>{one} + {other}</solution>"
-    elif "<query>" in content:
-        said = f"<query>Tell of {text}.</query>" + ("<solution>yes</solution>" if "<solution>" in content else "")
-    elif found := re.search(r"holds (\d+) and (\d+) more", content):
-        said = f"The answer is {int(found[1]) + int(found[2]) + (draw.random() < 0.2)}."
-    else:
-        said = f"The {text} is here."
-    body = whole(asked.seed)
-    body["choices"][0]["message"]["content"] = said
-    return Answer(body=json.dumps(body).encode())
+def world(verifier="math", checks="[]"):
+    leaves = pl.DataFrame({"leaf": ["a/b/c"], "branch": ["knowledge"], "verifier": [verifier], "checks": [checks]})
+    seeds = pl.DataFrame({"leaf": ["a/b/c"], "context": [""], "query": [PARENT], "answer": ["38"], "held_out": [False]})
+    return General(leaves, seeds)
 
 
-def stage(name, *arguments):
-    result = CliRunner().invoke(importlib.import_module(f"stages.{name}").main, list(arguments))
-    assert result.exit_code == 0, f"{name}: {result.output[-2000:]}"
+def rows(n, **columns):
+    """Rows with a problem; columns: what else they hold."""
+    return start_rows(plan(n)).with_columns(pl.lit(PARENT).alias("query"), pl.lit("2 * (12 + 7)").alias("solution"), *(pl.lit(v).alias(k) for k, v in columns.items()))
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """The folder of a whole run."""
-    folder = tmp_path_factory.mktemp("general")
-    (folder / "data").mkdir()
-    (folder / "data/seeds").symlink_to(ROOT / "data/seeds")
-    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    hub_folder(folder / "tokenizer")
-    with pytest.MonkeyPatch.context() as patch, Misbehaving(teacher) as endpoint:
-        patch.chdir(folder)
-        patch.setenv("ESPALIER_CACHE", str(folder / "cache.sqlite"))
-        applied = CliRunner().invoke(cli, ["profile", "apply", "general", "--teacher", str(folder / "tokenizer")])
-        assert applied.exit_code == 0, applied.output
-        text = (folder / "params.yaml").read_text().replace("http://127.0.0.1:8000/v1", endpoint.url)
-        (folder / "params.yaml").write_text(with_params(text, SIZES))
-        for name in ("taxonomy", "exam", "teacher"):
-            stage(name)
-        for recipe in RECIPES:
-            for name in ("plan", "context", "query", "evolve", "answer", "score", "filter", "dedup", "decontaminate", "mix", "tokens", "diversity"):
-                stage(name, recipe)
-        for name in ("train", "evaluate"):
-            stage(name, "lab", "1")
-        yield folder
+def evolved(table, reply, operations):
+    teacher = Scripted(reply)
+    return evolve_queries(table, EVOLVE, operations, SAMPLING, teacher.generate, world=world()), teacher
 
 
-def rows(study, step, recipe, name="rows"):
-    return pl.read_parquet(study / "data" / step / recipe / f"{name}.parquet")
+@pytest.mark.parametrize(
+    ("operation", "child", "reason"),
+    [
+        ("deepen", f"{PARENT} Please.", "no information gain"),
+        ("deepen", f"{PARENT} One gate of 2 metres stays open.", None),
+        ("reason", "How many metres of fence go round it, if a bed is of 12 by 7?", "no information gain"),
+        ("reason", "How many posts does the fence of a bed of 12 by 7 metres take?", None),
+        ("widen", "How many metres of hedge go round a bed of 12 by 7 metres?", "no other task"),
+        ("widen", "Which fence lasts longer, of larch or of spruce?", None),
+        ("constrain", "I'm sorry, but I cannot rewrite this.", "refused"),
+        ("constrain", f"{PARENT} I'm sorry that my plan is wet; give the sum first.", None),
+        ("constrain", f"The rewritten task: {PARENT} Show steps.", "leaks the prompt: rewritten task"),
+        ("constrain", f"The rewritten letter: {PARENT} Show steps.", None),
+        ("concretize", "What is it that you would do?", "says nothing"),
+    ],
+)
+def test_elimination_drops_a_child_for_its_reason_and_keeps_its_neighbour(operation, child, reason):
+    assert world().gain({"context": "", "query": PARENT}, child, operation) == reason
 
 
-def test_every_recipe_fills_its_budget_from_whole_rows(study):
-    for recipe in RECIPES:
-        answers = rows(study, "answer", recipe)
-        assert answers.height == 40
-        assert (answers["status"] == "ok").mean() > 0.9, recipe
-        assert json.loads((study / f"metrics/mix/{recipe}.json").read_text())["mix"][recipe]["filled_share"] > 0.5
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ("no tag", "the reply has no <query>"),
+        ("<query>I can't help with that.</query>", "refused"),
+        (f"<query>{PARENT}</query>", "no information gain"),
+        ("<query>of the , and !</query>", "says nothing"),
+    ],
+)
+def test_an_eliminated_child_gives_the_parent_back_with_its_solution(reply, reason):
+    table, _ = evolved(rows(1), lambda request: reply, ("deepen",))
+    first = table.row(0, named=True)
+    assert (first["query"], first["solution"], first["operation"], first["eliminated"]) == (PARENT, "2 * (12 + 7)", "", f"deepen: {reason}")
 
 
-def test_answers_of_math_leaves_are_checked_against_the_value_of_their_expressions(study):
-    math = rows(study, "score", "lab").filter((pl.col("verifier") == "math") & (pl.col("status") == "ok"))
-    right = [answer == f"The answer is {eval(solution)}." for answer, solution in math.select("answer", "solution").iter_rows()]  # of our own digits
-    assert math.height > 3
-    assert math["verdict"].to_list() == ["right" if one else "wrong" for one in right]
+@pytest.mark.parametrize(("solution", "kept"), [("<solution>2 * (12 + 7) - 2</solution>", "2 * (12 + 7) - 2"), ("", "")])
+def test_a_child_has_its_own_solution_or_none_and_never_its_parents(solution, kept):
+    child = f"{PARENT} One gate of 2 metres stays open."
+    table, _ = evolved(rows(1, context="A plan."), lambda request: f"<query>{child}</query>{solution}", ("deepen",))
+    assert table.select("context", "query", "solution", "operation").row(0) == ("A plan.", child, kept, "deepen")
 
 
-def test_no_held_out_example_is_shown_to_a_teacher_and_all_are_exam_items(study):
-    items = pl.read_parquet(study / "data/exam/items.parquet")
-    seeds = pl.read_parquet(study / "data/taxonomy/seeds.parquet")
-    held = seeds.filter("held_out")
-    assert sorted(items["query"]) == sorted(held["query"])
-    shown = rows(study, "plan", "lab")["examples"].str.join("\n").item()
-    assert not any(json.dumps(query, ensure_ascii=False)[1:-1] in shown for query in held["query"])
-    assert items["leaf"].n_unique() == seeds["leaf"].n_unique()
+def test_the_world_constrains_by_itself_and_adds_the_check_that_the_query_asks_for():
+    table, teacher = evolved(rows(6, verifier="math", checks="[]"), lambda request: "never asked", ("constrain",))
+    assert teacher.asked == []
+    for row in table.iter_rows(named=True):
+        (added,) = json.loads(row["checks"])
+        assert row["query"].startswith(f"{PARENT} ")
+        assert (row["solution"], row["operation"], row["spent_tokens"]) == ("2 * (12 + 7)", "constrain", 0)
+        assert added["kind"]
+    assert len(set(table["checks"])) > 1
+    again, _ = evolved(rows(6, verifier="math", checks="[]"), lambda request: "never asked", ("constrain",))
+    assert again.equals(table)
 
 
-def test_five_rows_share_one_call_of_the_verbalized_recipe(study):
-    queries = rows(study, "query", "verbalized")
-    assert queries.group_by("call").len()["len"].unique().to_list() == [5]
-    assert queries["query"].n_unique() == 40
+def test_a_second_constraint_stands_beside_the_first_and_a_leaf_without_a_verifier_asks_the_teacher():
+    first = '[{"kind": "max_words", "n": 40}]'
+    table, _ = evolved(rows(1, verifier="checks", checks=first), lambda request: "never asked", ("constrain",))
+    taken, added = json.loads(table["checks"][0])
+    assert (taken, added["kind"] != "max_words") == ({"kind": "max_words", "n": 40}, True)
+    table, teacher = evolved(rows(1, verifier=""), lambda request: f"<query>{PARENT} Answer in rhyming verse.</query>", ("constrain",))
+    assert (len(teacher.asked), table["query"][0]) == (1, f"{PARENT} Answer in rhyming verse.")
 
 
-def test_the_world_adds_constraints_without_a_teacher_and_verifies_them(study):
-    evolved = rows(study, "evolve", "multistage")
-    assert set(evolved["operation"]) > {""}
-    assert (evolved["parent_id"] != "").sum() > 20
+def test_the_world_poses_the_problems_of_its_gym_leaves_and_the_teacher_those_of_the_others(monkeypatch):
+    monkeypatch.setattr("espalier.general.gym_examples", lambda task, *, n, seed, level: [(f"{task} of level {level}?", "7", f"entry {seed}")])
+    table = start_rows(plan(2)).with_columns(pl.Series("verifier", ["gym:count_bits", "math"]))
+    teacher = Scripted(lambda request: "<query>What is 3 + 4?</query><solution>3 + 4</solution>")
+    made = write_queries(table, QUERY, SAMPLING, teacher.generate, pose=lambda row: world().pose(row, seed=42))
+    gym, math = made.sort("index").iter_rows(named=True)
+    assert (gym["query"], gym["solution"].split()[0], gym["spent_tokens"]) == ("count_bits of level 1?", "entry", 0)
+    assert (math["query"], math["solution"]) == ("What is 3 + 4?", "3 + 4")
+    assert [request.messages for request in teacher.asked] == [(("user", "task 1"),)]
 
 
-def test_the_exam_of_a_student_has_a_verdict_on_every_held_out_example(study):
-    found = json.loads((study / "metrics/evaluate/lab/1.json").read_text())["evaluate"]["lab"]["1"]
-    assert 0 <= found["accuracy_macro"] <= 1
-    assert found["gold_loss_macro_nats"] > 0
+def test_a_gym_leaf_is_deepened_without_a_teacher_where_a_harder_problem_can_be_made(monkeypatch):
+    table = rows(2).with_columns(pl.lit("gym:count_bits").alias("verifier"), pl.Series("solution", ["easy", "hardest"]))
+    monkeypatch.setattr("espalier.general.deepen", lambda task, entry: ("a harder one?", "9", "hard") if entry == "easy" else None)
+    made, teacher = evolved(table, lambda request: f"<query>{PARENT} One gate of 2 metres stays open.</query>", ("deepen",))
+    assert set(made["query"]) == {"a harder one?", f"{PARENT} One gate of 2 metres stays open."}
+    assert len(teacher.asked) == 1

@@ -11,7 +11,7 @@ from espalier.io import read_text, write_text
 from espalier.params import FILE, parse_params
 
 TREE_SEED = 0
-COMMANDS = ("cache", "gym", "preview", "profile", "show", "taxonomy")  # a module of espalier.commands each, imported when called for (tables take half a second)
+COMMANDS = ("cache", "gym", "preview", "profile", "show", "taxonomy")  # a module of espalier.commands each, imported when called (tables take half a second)
 
 
 class Guarded(click.Group):

@@ -53,7 +53,7 @@ def undo() -> None:
     if not BEFORE.exists():
         raise InputMissing(f"{BEFORE}: no such file, so no profile is applied; see `espalier profile list`")
     before, now = read_bytes(BEFORE), read_bytes(FILE)
-    if now not in (before, read_bytes(APPLIED)):
+    if now != before and not (APPLIED.exists() and now == read_bytes(APPLIED)):
         raise ParamsError(
             f"{FILE} was edited since the profile was applied, and undo would lose that; see `diff {APPLIED} {FILE}`. To go back all the same: "
             f"`cp {APPLIED} {FILE}`, then `espalier profile undo`. To keep {FILE} as it is: `rm {BEFORE} {APPLIED}`"
