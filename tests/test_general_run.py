@@ -128,10 +128,16 @@ def test_five_rows_share_one_call_of_the_verbalized_recipe(study):
     assert queries["query"].n_unique() == 40
 
 
-def test_the_world_adds_constraints_without_a_teacher_and_verifies_them(study):
+def test_all_six_operations_evolve_queries_of_the_multistage_recipe(study):
     evolved = rows(study, "evolve", "multistage")
-    assert set(evolved["operation"]) > {""}
-    assert (evolved["parent_id"] != "").sum() > 20
+    assert set(evolved.filter(pl.col("parent_id") != "")["operation"]) == {"constrain", "deepen", "concretize", "reason", "complicate", "widen"}
+
+
+def test_the_second_round_of_selfinstruct_shows_problems_of_the_first(study):
+    queries = rows(study, "query", "selfinstruct")
+    first = set(queries.filter(pl.col("index") < 20)["query"])
+    shown = [set(json.loads(pool)) & first for pool in queries.filter(pl.col("index") >= 20)["pool"]]
+    assert min(map(len, shown)) >= 1
 
 
 def test_the_exam_of_a_student_has_a_verdict_on_every_held_out_example(study):
