@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -10,25 +11,30 @@ from espalier.prompts import Messages
 from espalier.teachers.base import NOT_BEGUN, Completion, Request, never
 from espalier.teachers.chat import open_chat
 from espalier.teachers.decoders import decoder_of
+from espalier.teachers.memory import answered_bytes, free_bytes, rows_that_fit, scored_bytes, sizes_of
 from espalier.teachers.pin import fingerprint
 from espalier.teachers.sampler import Sampled, Sampling, log_likelihoods, sample
 
-BATCH = 512  # rows in the model at a time
+Given = TypeVar("Given")
 
 
 class HfTeacher:
-    """A model folder in Hugging Face layout ; see teachers/base.py for the interface."""
+    """A model folder in Hugging Face layout; see teachers/base.py for the interface."""
 
-    def __init__(self, folder: Path, *, batch: int = BATCH) -> None:
-        """`batch` rows go through the model at a time. Raises: InputMissing, CorruptInput, ParamsError (a tokenizer without a chat form)."""
+    def __init__(self, folder: Path, *, batch: int | None = None) -> None:
+        """At most `batch` rows go through the model at a time, fewer where memory is short (teachers/memory.py).
+
+        Raises: InputMissing, CorruptInput, ParamsError (a tokenizer without a chat form).
+        """
         self.fingerprint = fingerprint(folder)
-        self._batch = batch
+        self._most = batch
         self._stop: Callable[[], bool] = never
         self._chat = open_chat(folder)
         self._model = load_model(folder).eval()
         if torch.cuda.is_available():
             self._model = self._model.to(torch.device("cuda"), torch.bfloat16)
-        self._decoder = decoder_of(self._model)
+        self._decoder, self._sizes = decoder_of(self._model), sizes_of(self._model)
+        self._room: int = self._model.config.max_position_embeddings
 
     def stop_when(self, wanted: Callable[[], bool]) -> None:
         """Once `wanted()` is true, no further batch goes through the model."""
@@ -48,19 +54,37 @@ class HfTeacher:
         """Log-probability in nats and number of tokens of each reply, the end token included."""
         prompts = self._chat.prompts([messages for messages, _ in pairs])
         replies = self._chat.replies([reply for _, reply in pairs])
-        sums = log_likelihoods(self._model, prompts, replies, pad_id=self._chat.pad_id, batch=self._batch)
+        longest = max((len(prompt) + len(reply) for prompt, reply in zip(prompts, replies, strict=True)), default=1)
+        sums = self._within_memory(
+            lambda batch: log_likelihoods(self._model, prompts, replies, pad_id=self._chat.pad_id, batch=batch), scored_bytes(self._sizes, tokens=longest)
+        )
         return [(total, len(reply)) for total, reply in zip(sums, replies, strict=True)]
 
     def _generate(self, requests: Sequence[Request]) -> list[Completion]:
-        room = self._model.config.max_position_embeddings
         first = requests[0]
         prompts = self._chat.prompts([request.messages for request in requests])
-        fitting = [i for i, prompt in enumerate(prompts) if len(prompt) < room]
-        sampling = Sampling(first.temperature, first.top_p, first.max_tokens, room, self._chat.end_ids(first.messages), self._chat.pad_id)
-        made = sample(self._decoder, [prompts[i] for i in fitting], [requests[i].seed for i in fitting], sampling, batch=self._batch, stop=self._stop)
+        fitting = [i for i, prompt in enumerate(prompts) if len(prompt) < self._room]
+        asked, seeds = [prompts[i] for i in fitting], [requests[i].seed for i in fitting]
+        sampling = Sampling(first.temperature, first.top_p, first.max_tokens, self._room, self._chat.end_ids(first.messages), self._chat.pad_id)
+        row_bytes = answered_bytes(self._sizes, prompt=max(map(len, asked), default=1), reply=min(first.max_tokens, self._room))
+        made = self._within_memory(lambda batch: sample(self._decoder, asked, seeds, sampling, batch=batch, stop=self._stop), row_bytes)
         texts = self._chat.decode([reply.ids if reply else [] for reply in made])
         done = {i: _completion(len(prompts[i]), reply, text) for i, reply, text in zip(fitting, made, texts, strict=True)}
-        return [done.get(i) or _too_long(len(prompt), room) for i, prompt in enumerate(prompts)]
+        return [done.get(i) or _too_long(len(prompt), self._room) for i, prompt in enumerate(prompts)]
+
+    def _within_memory(self, work: Callable[[int], list[Given]], row_bytes: int) -> list[Given]:
+        """What `work` gives with the batch that fits, halved for good as often as the GPU runs out of memory all the same."""
+        device = self._model.device
+        while True:
+            fitting = rows_that_fit(row_bytes, free_bytes(device), device=device.type)
+            batch = min(fitting, self._most or fitting)
+            try:
+                return work(batch)
+            except torch.cuda.OutOfMemoryError:
+                if batch == 1:
+                    raise
+            self._most = batch // 2
+            torch.cuda.empty_cache()
 
 
 def _completion(prompt_tokens: int, reply: Sampled | None, text: str) -> Completion:

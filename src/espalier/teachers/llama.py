@@ -6,7 +6,7 @@ Shapes: B rows, U different prompts, T tokens of the longest prompt of a piece, 
 values, V ids.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -116,7 +116,7 @@ class LlamaBatch:
         self._seen += 1
         if place == self._cache[0][0].shape[2]:
             more = self._places() - place
-            self._cache = [tuple(pad(tensor, (0, 0, 0, more)) for tensor in pair) for pair in self._cache]
+            self._move(lambda tensor: pad(tensor, (0, 0, 0, more)))
         mask, cos, sin = self._mask_BS[:, : self._seen], self._cos[self._lengths_B], self._sin[self._lengths_B]
         x_BC = decoder.embedding[ids_B]
         for layer, (keys, values) in zip(decoder.layers, self._cache, strict=True):
@@ -127,8 +127,13 @@ class LlamaBatch:
 
     def keep(self, rows: torch.Tensor) -> None:
         """Drop all rows but these."""
-        self._cache = [(keys[rows], values[rows]) for keys, values in self._cache]
+        self._move(lambda tensor: tensor[rows])
         self._mask_BS, self._lengths_B = self._mask_BS[rows], self._lengths_B[rows]
+
+    def _move(self, move: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Put the keys and values elsewhere, one layer after the other: only one lies in memory twice."""
+        for i, (keys, values) in enumerate(self._cache):
+            self._cache[i] = move(keys), move(values)
 
     def _places(self) -> int:
         """How many places to have for keys: a few free ones, as attention over a sparsely filled memory takes twice the time (LOG.md)."""
