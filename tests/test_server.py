@@ -17,7 +17,7 @@ from espalier.teachers.base import Completion, Request, Streaming
 from espalier.teachers.cache import Cache, generate_cached, request_key
 from espalier.teachers.key import Key
 from espalier.teachers.server import ServerTeacher
-from espalier.teachers.wire import read_reply
+from espalier.teachers.wire import read_reply, request_body
 from tests.misbehaving import Answer, Misbehaving, good, refused_url, said, whole
 
 SECRET = "sk-ab/cd+0123456789"
@@ -86,6 +86,14 @@ def test_a_request_carries_everything_that_decides_a_reply_and_the_key_in_one_he
     }  # fmt: skip
     assert first.headers["authorization"] == f"Bearer {SECRET}"
     assert "authorization" not in second.headers
+
+
+def test_a_schema_goes_along_as_a_response_format_and_only_where_there_is_one():
+    schema = '{"type": "object", "required": ["a"]}'
+    assert "response_format" not in request_body(requests(1)[0], model="m")
+    assert request_body(replace(requests(1)[0], schema=schema), model="m")["response_format"] == {
+        "type": "json_schema", "json_schema": {"name": "reply", "schema": {"type": "object", "required": ["a"]}, "strict": True},
+    }  # fmt: skip
 
 
 def test_no_requests_open_no_connection():

