@@ -1,6 +1,6 @@
 """The speed of the engine vllm beside vLLM's own LLM.generate, on the same ids and the same sampling: one row of a table.
 
-A random model of about 15 M parameters with 32,000 ids, 512 prompts, up to 128 tokens each; run it with the Python of .venv-vllm, on nothing else's time:
+A random model of about 15 M parameters with 32,000 ids, 512 prompts, up to 48 tokens each (2 minutes on 2 cores); run it with the Python of .venv-vllm, on nothing else's time:
 `.venv-vllm/bin/python -m tests.bench_vllm`.
 """
 
@@ -20,8 +20,8 @@ from espalier.tokens import load_chat, save_chat, word_chat
 if TYPE_CHECKING:
     from vllm import LLM
 
-PROMPTS, MAX_TOKENS, WORDS, SHAPE = 512, 128, 32_000, Model(hidden=288, layers=6, feed_forward=768, context_tokens=256)
-RUNS = 3  # of each, by turns; the fastest counts
+PROMPTS, MAX_TOKENS, WORDS, SHAPE = 512, 48, 32_000, Model(hidden=288, layers=6, feed_forward=768, context_tokens=256)
+RUNS = 2  # of each, by turns; the fastest counts
 
 
 def row() -> str:
