@@ -8,6 +8,7 @@ import click
 
 from espalier.errors import EspalierError
 from espalier.io import read_text, write_text
+from espalier.log import say
 from espalier.params import FILE, parse_params
 
 TREE_SEED = 0
@@ -32,10 +33,10 @@ class Guarded(click.Group):
         try:
             return super().invoke(context)
         except EspalierError as error:
-            click.echo(f"espalier: {error}", err=True)
+            say(f"espalier: {error}")
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("espalier: interrupted; finished requests are in the cache", err=True)
+            say("espalier: interrupted; finished requests are in the cache")
             sys.exit(130)
 
 

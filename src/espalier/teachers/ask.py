@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Asker:
 
     def __call__(self, requests: Sequence[Request]) -> list[Completion]:
         """Completions for `requests`, in their order. Raises: Interrupted after Ctrl-C, and what Cache and the engine raise."""
-        fingerprint, count = teacher_fingerprint(TEACHER), Count(Progress(self._what, len(requests)))
+        fingerprint, count = teacher_fingerprint(TEACHER), Count(Progress(self._what, len(requests), start=0))
         with contextlib.closing(Cache(cache_path())) as cache:
             say(f"{self._what}: {len(requests):,} requests to {self._engine}, cache {os.path.relpath(cache_path())}")
             try:
@@ -44,12 +44,18 @@ class Asker:
                     chunk=self._chunk_rows,
                     progress=count.note,
                     heard=count.hear,
-                    interrupt=self._interrupt,
+                    at_work=lambda: self._at_work(count.progress),
                 )
             except KeyboardInterrupt:
                 raise Interrupted(f"interrupted: {count.kept:,} of {len(requests):,} requests are done and kept, {self._again} goes on from there") from None
             finally:
                 self.asked, self.found = self.asked + len(requests), self.found + count.found
+
+    @contextlib.contextmanager
+    def _at_work(self, progress: Progress) -> Iterator[None]:
+        """While an engine works: it is not silent for long, and Ctrl-C waits for it."""
+        with progress, self._interrupt:
+            yield
 
     def _load(self) -> Teacher:
         if self._teacher is None:
@@ -64,7 +70,7 @@ class Count:
 
     def __init__(self, progress: Progress) -> None:
         self.found = self.heard = self.errors = 0
-        self._progress = progress
+        self.progress = progress
 
     @property
     def kept(self) -> int:
@@ -79,4 +85,4 @@ class Count:
     def note(self, done: int, found: int) -> None:
         """Say how far the work is."""
         self.found = found
-        self._progress(done, f"{found:,} from the cache")
+        self.progress(done, found=found, errors=self.errors)

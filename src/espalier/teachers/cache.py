@@ -167,7 +167,7 @@ def generate_cached(
     chunk: int,
     progress: Callable[[int, int], None],
     heard: Callable[[Completion], None] = lambda completion: None,
-    interrupt: AbstractContextManager[object] = nullcontext(),  # noqa: B008 (it holds nothing)
+    at_work: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> list[Completion]:
     """A completion for each request: those in the cache from there, the others from the teacher, chunk by chunk.
 
@@ -175,7 +175,7 @@ def generate_cached(
     an undisturbed one, and floating-point sums, which depend on the batch, come out the same to the last bit.
     A streaming engine's completions do not hang on their neighbours: each is written as soon as it is there.
     teacher: called only if something is missing (loading a model takes seconds). progress: called with (done, found in the cache).
-    heard: called with every completion that the teacher gave. interrupt: entered while a chunk is under way, left when what is finished of it is kept.
+    heard: called with every completion that the teacher gave. at_work: gives what is entered while a chunk is under way and left when it is kept.
     """
     completions: list[Completion] = []
     hits = 0
@@ -186,7 +186,7 @@ def generate_cached(
         missing = {key: request for key, request in zip(keys, some, strict=True) if key not in known}
         ready = len(completions) + len(some) - len(missing)
         asked = teacher() if missing else None  # loaded before the block: to interrupt a load, one Ctrl-C is enough
-        with interrupt:
+        with at_work():
             if asked:
                 known |= _ask(asked, missing, cache, progress=lambda done, ready=ready, hits=hits: progress(ready + done, hits), heard=heard)
             completions += [known[key] for key in keys]
