@@ -54,7 +54,7 @@ def _peer(llm: "LLM", folder: Path, requests: list[Request]) -> Callable[[], int
     chat = load_chat(folder)
     prompts = [{"prompt_token_ids": ids} for ids in chat.prompts([one.messages for one in requests])]
     sampling = [
-        SamplingParams(temperature=one.temperature, top_p=one.top_p, max_tokens=one.max_tokens, seed=one.seed, stop_token_ids=list(chat.end_ids), ignore_eos=True)
+        SamplingParams(temperature=one.temperature, top_p=one.top_p, max_tokens=one.max_tokens, seed=one.seed, stop_token_ids=[chat.end_id], ignore_eos=True)
         for one in requests
     ]
     return lambda: sum(len(output.outputs[0].token_ids) for output in llm.generate(prompts, sampling, use_tqdm=False))

@@ -45,14 +45,6 @@ def test_without_the_package_the_message_names_the_setting_and_the_install_line(
 
 
 @needs_vllm
-def test_a_reply_is_cut_where_the_context_ends_and_no_room_at_all_is_an_error(teacher):
-    last, none = (request("w1 " * n, temperature=0.0, max_tokens=12) for n in (ROOM - 3, ROOM - 2))  # with <user> and <assistant>
-    cut, refused = teacher.generate([last, none])
-    assert (cut.prompt_tokens, cut.tokens, cut.finish in ("stop", "length")) == (ROOM - 1, 1, True)
-    assert (refused.finish, refused.prompt_tokens, refused.error) == ("error", ROOM, "the prompt's 64 tokens leave no room for a reply in the model's 64")
-
-
-@needs_vllm
 def test_a_reply_that_just_fits_is_scored_and_a_longer_one_is_no_number(teacher):
     (_, tokens), (none, too_many) = teacher.score([((("user", "w1"),), "w2 " * (ROOM - 4)), ((("user", "w1"),), "w2 " * (ROOM - 3))])
     assert (tokens, too_many) == (ROOM - 3, ROOM - 2)
