@@ -6,6 +6,7 @@ import polars
 
 from espalier.generate import Sampling, measure
 from espalier.io import read_json, read_rows, write_json, write_rows
+from espalier.ledger import Spent, note_step, off_line, total
 from espalier.log import say
 from espalier.prompts import Prompt
 from espalier.teachers.ask import Asker
@@ -15,10 +16,11 @@ READS = ("gen.temperature", "gen.top_p", "gen.max_tokens", "gen.chunk_rows", "te
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of one recipe. prompt: None where the recipe has no such step."""
+    """One step of one recipe. steps: all that the recipe has; prompt: None where this one is none of them."""
 
     name: str
     recipe: str
+    steps: tuple[str, ...]
     prompt: Prompt | None
     sampling: Sampling
     ask: Asker
@@ -28,7 +30,7 @@ def open_step(name: str, recipe: str, params) -> Step:
     """A step as the plan and the params want it."""
     prompts = read_json(f"data/plan/{recipe}/prompts.json")
     prompt = Prompt.from_json(prompts[name]) if name in prompts else None
-    return Step(name, recipe, prompt, Sampling(params.gen, params.seed), Asker(f"{name}@{recipe}", params))
+    return Step(name, recipe, tuple(prompts), prompt, Sampling(params.gen, params.seed), Asker(f"{name}@{recipe}", params))
 
 
 def read_step(step: str, recipe: str) -> polars.DataFrame:
@@ -44,6 +46,10 @@ def write_step(step: Step, rows: polars.DataFrame) -> None:
     write_json(f"metrics/{name}/{recipe}.json", {name: {recipe: numbers}})
     if step.prompt is None:
         say(f"{name}: {recipe} has no such step, its {rows.height:,} rows pass")
-    else:
-        asked = f"{step.ask.asked:,} requests, {step.ask.found:,} from the cache"
-        say(f"{name}: {rows.height:,} rows of {recipe}, {numbers['ok_share']:.1%} whole, {asked} -> data/{name}/{recipe}")
+        return
+    asked = total(step.ask.calls)
+    told = f"{asked.requests:,} requests, {asked.found:,} from the cache"
+    say(f"{name}: {rows.height:,} rows of {recipe}, {numbers['ok_share']:.1%} whole, {told} -> data/{name}/{recipe}")
+    note_step(Spent(name, recipe, step.ask.engine, step.ask.fingerprint, rows.height, asked))
+    if name == "answer" and (line := off_line(recipe, step.steps)):
+        say(line)

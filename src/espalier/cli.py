@@ -12,7 +12,7 @@ from espalier.log import say
 from espalier.params import FILE, parse_params
 
 TREE_SEED = 0
-COMMANDS = ("cache", "gym", "preview", "profile", "show", "taxonomy")  # a module of espalier.commands each, imported when called (tables take half a second)
+COMMANDS = ("cache", "estimate", "gym", "preview", "profile", "show", "taxonomy")  # modules of espalier.commands, imported when called for
 
 
 class Guarded(click.Group):

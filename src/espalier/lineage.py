@@ -62,6 +62,19 @@ def steps_of(
     return steps
 
 
+def requests_of(name: str, before: Row, after: Row, prompt: Prompt | None, operations: Sequence[str], sampling: Sampling) -> list[Request]:
+    """What a step asks for a row, by what it was before and after; nothing where the recipe has no such step or the prompt lets the row pass.
+
+    A world that poses or evolves by itself asks nothing, which is not seen here.
+    """
+    if prompt is None or not is_asked(before, prompt):
+        return []
+    asked = {**before, "pool": after["pool"]}  # which a prompt in rounds was shown more of than the plan holds
+    if name == "evolve":
+        asked |= {"operation": operation_of(before, operations)}
+    return [request_of(asked, draw, prompt, sampling) for draw in draws(name, sampling.gen)]
+
+
 def row_lines(row: Row) -> list[str]:
     """What a row is: its ids, and what the plan wants of it."""
     told = [("recipe", f"{row['recipe']}, row {row['index']} of its plan"), ("leaf asked", row["leaf"] or "none, the teacher picks")]
@@ -121,12 +134,10 @@ def _step(
     if not is_asked(before, prompt):
         why = f"the row is {before['status']}" if before["status"] != "ok" else prompt.passes(before)
         return Step(name, prompt.id, (), (), f"not asked, {why}")
-    asked = {**before, "pool": after["pool"]}  # which a prompt in rounds was shown more of than the plan holds
-    if name == "evolve":
-        asked |= {"operation": after["operation"] or operation_of(before, operations)}
     if name == "query" and after["query"] and after["solution"] and not after["spent_tokens"]:
         return Step(name, prompt.id, (), (("", after["query"]),), "posed by the world, no teacher was asked")
-    requests = [request_of(asked, draw, prompt, sampling) for draw in draws(name, sampling.gen)]
+    asked = {**before, "operation": after["operation"] or operation_of(before, operations)} if name == "evolve" else before
+    requests = requests_of(name, before, after, prompt, operations, sampling)
     replies = tuple((f"{reply.finish}, {reply.tokens} tokens", reply.text) for request in requests if (reply := heard.get(request)))
     return Step(name, prompt.id, requests[0].messages, replies or _kept_replies(name, after), _outcome(name, asked, after))
 

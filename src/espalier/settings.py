@@ -29,6 +29,7 @@ class OneOf:
 
 
 Share = Annotated[float, Within(0, 1)]
+Price = Annotated[float, Within(0, 10**6)]
 Count = Annotated[int, Within(1, 10**9)]
 
 
@@ -214,6 +215,15 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    power_w: Price
+    price_kwh: Price
+    price_hour: Price
+    price_million_prompt_tokens: Price
+    price_million_tokens: Price
+
+
+@dataclass(frozen=True, slots=True)
 class Params:
     """The whole of params.yaml; a stage is handed only the sections that it declares."""
 
@@ -240,4 +250,5 @@ class Params:
     evaluate: Evaluate
     diversity: Diversity
     compare: Compare
+    estimate: Estimate
     report: Report

@@ -2,16 +2,18 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from espalier.errors import Interrupted
 from espalier.interrupt import Interrupt
+from espalier.ledger import Asked
 from espalier.log import say
 from espalier.progress import Progress
 from espalier.settings import Params
-from espalier.teachers.base import Completion, Request, Stoppable, Teacher
+from espalier.teachers.base import Batched, Completion, Request, Stoppable, Teacher
 from espalier.teachers.cache import Cache, cache_path, generate_cached
 from espalier.teachers.engines import open_teacher
 from espalier.teachers.pin import teacher_fingerprint
@@ -20,27 +22,37 @@ TEACHER = Path("models/teacher")
 
 
 class Asker:
-    """Call it with requests, get completions. asked, found: how many requests there were so far, and how many of them were in the cache."""
+    """Call it with requests, get completions.
+
+    calls: what each call so far has taken, equal requests counted once; fingerprint: the teacher's, known from the first call on.
+    """
 
     def __init__(self, what: str, params: Params, *, again: str = "`dvc repro`") -> None:
         """what: the word that its talk begins with; again: what to run after an interruption. A model is loaded when the first reply is missing."""
-        self.asked = self.found = 0
-        self._what, self._again, self._engine, self._chunk_rows = what, again, params.teacher.engine, params.gen.chunk_rows
-        self._open = partial(open_teacher, self._engine, TEACHER, server=params.server, vllm=params.vllm, ray=params.ray)
+        self.calls: list[Asked] = []
+        self.fingerprint, self.engine = "", params.teacher.engine
+        self._what, self._again, self._chunk_rows = what, again, params.gen.chunk_rows
+        self._open = partial(open_teacher, self.engine, TEACHER, server=params.server, vllm=params.vllm, ray=params.ray)
         self._teacher: Teacher | None = None
-        self._interrupt = Interrupt()
+        self._interrupt, self._load_s = Interrupt(), 0.0
+
+    @property
+    def batch(self) -> int:
+        """How many requests the engine puts through its model at a time; 0 where it does not say or is not loaded."""
+        return self._teacher.batch if isinstance(self._teacher, Batched) else 0
 
     def __call__(self, requests: Sequence[Request]) -> list[Completion]:
         """Completions for `requests`, in their order. Raises: Interrupted after Ctrl-C, and what Cache and the engine raise."""
-        fingerprint, count = teacher_fingerprint(TEACHER), Count(Progress(self._what, len(requests), start=0))
+        self.fingerprint = self.fingerprint or teacher_fingerprint(TEACHER)
+        count, start, load_s = Count(Progress(self._what, len(requests), start=0)), time.monotonic(), self._load_s
         with contextlib.closing(Cache(cache_path())) as cache:
-            say(f"{self._what}: {len(requests):,} requests to {self._engine}, cache {os.path.relpath(cache_path())}")
+            say(f"{self._what}: {len(requests):,} requests to {self.engine}, cache {os.path.relpath(cache_path())}")
             try:
-                return generate_cached(
+                replies = generate_cached(
                     self._load,
                     requests,
                     cache,
-                    fingerprint=fingerprint,
+                    fingerprint=self.fingerprint,
                     chunk=self._chunk_rows,
                     progress=count.note,
                     heard=count.hear,
@@ -48,8 +60,10 @@ class Asker:
                 )
             except KeyboardInterrupt:
                 raise Interrupted(f"interrupted: {count.kept:,} of {len(requests):,} requests are done and kept, {self._again} goes on from there") from None
-            finally:
-                self.asked, self.found = self.asked + len(requests), self.found + count.found
+        different = dict(zip(requests, replies, strict=True))
+        tokens = [sum(getattr(reply, name) for reply in different.values()) for name in ("prompt_tokens", "tokens")]
+        self.calls.append(Asked(len(different), min(count.found, len(different)), count.errors, *tokens, count.tokens, time.monotonic() - start, self._load_s - load_s))
+        return replies
 
     @contextlib.contextmanager
     def _at_work(self, progress: Progress) -> Iterator[None]:
@@ -59,17 +73,19 @@ class Asker:
 
     def _load(self) -> Teacher:
         if self._teacher is None:
+            start = time.monotonic()
             self._teacher = self._open()
+            self._load_s += time.monotonic() - start
             if isinstance(self._teacher, Stoppable):
                 self._teacher.stop_when(self._interrupt)
         return self._teacher
 
 
 class Count:
-    """What has come of one call's requests so far: found in the cache, or heard from the teacher."""
+    """What has come of one call's requests so far: found in the cache, or heard from the teacher. tokens: of those heard."""
 
     def __init__(self, progress: Progress) -> None:
-        self.found = self.heard = self.errors = 0
+        self.found = self.heard = self.errors = self.tokens = 0
         self.progress = progress
 
     @property
@@ -81,6 +97,7 @@ class Count:
         """Count a completion of the teacher."""
         self.heard += 1
         self.errors += completion.finish == "error"
+        self.tokens += completion.tokens
 
     def note(self, done: int, found: int) -> None:
         """Say how far the work is."""

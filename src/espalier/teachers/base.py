@@ -74,6 +74,13 @@ class Stoppable(Protocol):
         """From now on, once `wanted()` is true, begin no more requests: those under way are finished, the others come back as NOT_BEGUN."""
 
 
+@runtime_checkable
+class Batched(Protocol):
+    """What an engine also says that puts a fixed number of requests through its model at a time."""
+
+    batch: int
+
+
 def never() -> bool:
     """Nobody wants a stop."""
     return False

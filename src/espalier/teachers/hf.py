@@ -22,12 +22,12 @@ class HfTeacher:
     """A model folder in Hugging Face layout; see teachers/base.py for the interface."""
 
     def __init__(self, folder: Path, *, batch: int | None = None) -> None:
-        """At most `batch` rows go through the model at a time, fewer where memory is short (teachers/memory.py).
+        """At most `batch` rows go through the model at a time, fewer where memory is short (teachers/memory.py); `self.batch` is how many it was last.
 
         Raises: InputMissing, CorruptInput, ParamsError (a tokenizer without a chat form).
         """
         self.fingerprint = fingerprint(folder)
-        self._most = batch
+        self._most, self.batch = batch, 0
         self._stop: Callable[[], bool] = never
         self._chat = open_chat(folder)
         self._model = load_model(folder).eval()
@@ -77,7 +77,7 @@ class HfTeacher:
         device = self._model.device
         while True:
             fitting = rows_that_fit(row_bytes, free_bytes(device), device=device.type)
-            batch = min(fitting, self._most or fitting)
+            self.batch = batch = min(fitting, self._most or fitting)
             try:
                 return work(batch)
             except torch.cuda.OutOfMemoryError:
