@@ -62,7 +62,8 @@ class Asker:
                 raise Interrupted(f"interrupted: {count.kept:,} of {len(requests):,} requests are done and kept, {self._again} goes on from there") from None
         different = dict(zip(requests, replies, strict=True))
         tokens = [sum(getattr(reply, name) for reply in different.values()) for name in ("prompt_tokens", "tokens")]
-        self.calls.append(Asked(len(different), min(count.found, len(different)), count.errors, *tokens, count.tokens, time.monotonic() - start, self._load_s - load_s))
+        found, seconds = min(count.found, len(different)), time.monotonic() - start
+        self.calls.append(Asked(len(different), found, count.errors, *tokens, count.tokens, seconds, self._load_s - load_s))
         return replies
 
     @contextlib.contextmanager
