@@ -156,7 +156,7 @@ def world(tmp_path, monkeypatch):
 
 
 def estimate(patch, teacher, *arguments):
-    patch.setattr("espalier.teachers.ask.open_teacher", lambda engine, folder, *, server=None: teacher)
+    patch.setattr("espalier.teachers.ask.open_teacher", lambda engine, folder, **settings: teacher)
     code, out, err = run("estimate", *arguments)
     assert code == 0, err
     return out.splitlines(), err

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from espalier.errors import ParamsError
-from espalier.settings import BUILTIN_OPERATIONS, OPERATIONS, STEPS, OneOf, Params, Within
+from espalier.ranges import OneOf, Within
+from espalier.settings import BUILTIN_OPERATIONS, OPERATIONS, STEPS, Params
 
 FILE = "params.yaml"
 # What ruamel lets through: a value that looks like a date, a number or a tag and is none; nesting without end.

@@ -1,36 +1,17 @@
 """The sections of params.yaml as frozen dataclasses: names, types and ranges. Meaning and unit stand beside each value in params.yaml.
 
-No defaults: every value is written in params.yaml. `Within` gives the range, `OneOf` the allowed words.
+No defaults: every value is written in params.yaml.
 """
 
 from dataclasses import dataclass
 from typing import Annotated
 
+from espalier.ranges import Count, OneOf, Price, Share, Within
+
 STEPS = ("context", "query", "evolve", "answer")
 OPERATIONS = ("constrain", "deepen", "concretize", "reason", "complicate", "widen")  # arXiv 2304.12244, section 3.2; widen is in-breadth evolving
 BUILTIN_OPERATIONS = ("deepen", "widen")
 WORLDS = ("builtin", "general")
-
-
-@dataclass(frozen=True, slots=True)
-class Within:
-    """low <= value <= high; with `above`, low itself is excluded."""
-
-    low: float
-    high: float
-    above: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class OneOf:
-    """The value is one of these words."""
-
-    words: tuple[str, ...]
-
-
-Share = Annotated[float, Within(0, 1)]
-Price = Annotated[float, Within(0, 10**6)]
-Count = Annotated[int, Within(1, 10**9)]
 
 
 @dataclass(frozen=True, slots=True)
