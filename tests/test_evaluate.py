@@ -13,9 +13,9 @@ ITEMS = [
 ]
 COLUMNS = ("item", "split", "leaf", "branch", "template", "level", "context", "query")
 GOLD = {"i1": "9", "i2": "plum", "i3": "9"}
-REPLIES = {"list : 4 9 . last digit ?": "4", "list : 4 9 2 . largest digit ?": "9", "tavi eats plum . meal of tavi ?": "plum plum"}
+REPLIES = {"list : 4 9 .\n\nlast digit ?": "4", "list : 4 9 2 .\n\nlargest digit ?": "9", "tavi eats plum .\n\nmeal of tavi ?": "plum plum"}
 # text -> (log-probability of the gold answer in nats, its tokens)
-SCORES = {"list : 4 9 . last digit ?": (-3.0, 2), "list : 4 9 2 . largest digit ?": (-0.5, 2), "tavi eats plum . meal of tavi ?": (-4.5, 3)}
+SCORES = {"list : 4 9 .\n\nlast digit ?": (-3.0, 2), "list : 4 9 2 .\n\nlargest digit ?": (-0.5, 2), "tavi eats plum .\n\nmeal of tavi ?": (-4.5, 3)}
 
 
 class Student(Scripted):
@@ -62,7 +62,7 @@ def test_a_student_is_asked_greedily_in_the_form_it_was_trained_in():
     examined(student)
     asked = [(r.messages, r.temperature, r.top_p, r.max_tokens) for r in student.asked]
     assert asked == [
-        ((("user", text),), 0.0, 1.0, 7) for text in ("list : 4 9 2 . largest digit ?", "tavi eats plum . meal of tavi ?", "list : 4 9 . last digit ?")
+        ((("user", text),), 0.0, 1.0, 7) for text in ("list : 4 9 2 .\n\nlargest digit ?", "tavi eats plum .\n\nmeal of tavi ?", "list : 4 9 .\n\nlast digit ?")
     ]
     assert student.scored == [(messages, answer) for (messages, *_), answer in zip(asked, ("9", "plum", "9"), strict=True)]
 
@@ -127,6 +127,6 @@ def test_natural_shares_of_the_leaves_that_were_examined_add_up_to_one():
 
 def test_bits_per_byte_are_all_bits_over_all_bytes_with_one_byte_for_each_end():
     reference = pl.DataFrame({"context": ["list : 4 9 .", "list : 4 9 2 ."], "query": ["last digit ?", "largest digit ?"], "answer": ["9", "žaba"]})
-    student = Student({"list : 4 9 . last digit ?": (-3 * math.log(2), 2), "list : 4 9 2 . largest digit ?": (-9 * math.log(2), 2)})
+    student = Student({"list : 4 9 .\n\nlast digit ?": (-3 * math.log(2), 2), "list : 4 9 2 .\n\nlargest digit ?": (-9 * math.log(2), 2)})
     assert bits_per_byte(student, reference) == pytest.approx((3 + 9) / (1 + 1 + 5 + 1))
     assert [answer for _, answer in student.scored] == ["9", "žaba"]

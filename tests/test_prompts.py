@@ -256,8 +256,7 @@ def test_the_answer_prompt_says_the_words_that_a_student_is_trained_on():
     attributes, _ = of_general()
     prompt = parse_prompt(GENERAL[0].read_text(), file=str(GENERAL[0]), attributes=attributes)
     for context, query in (("a table:\n| 1 | 2 |", "Which is more?"), ("", "What is 2 + 2?")):
-        ((role, text),) = prompt.render({"context": context, "query": query})
-        assert ((role, " ".join(text.split())),) == ask(context, query)
+        assert prompt.render({"context": context, "query": query}) == ask(context, query)
 
 
 def test_each_evolve_operation_has_words_of_its_own():

@@ -7,8 +7,8 @@ from espalier.tokens import Chat, Document, encode_samples
 
 
 def ask(context: str, query: str) -> Messages:
-    """The conversation that poses a problem."""
-    return (("user", " ".join(f"{context} {query}".split())),)
+    """The conversation that poses a problem, with the lines of its tables and code."""
+    return (("user", "\n\n".join(part for part in (context.strip(), query.strip()) if part)),)
 
 
 def training_documents(chat: Chat, rows: polars.DataFrame) -> list[Document]:
