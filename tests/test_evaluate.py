@@ -13,9 +13,9 @@ ITEMS = [
 ]
 COLUMNS = ("item", "split", "leaf", "branch", "template", "level", "context", "query")
 GOLD = {"i1": "9", "i2": "plum", "i3": "9"}
-REPLIES = {"list : 4 9 .\n\nlast digit ?": "4", "list : 4 9 2 .\n\nlargest digit ?": "9", "tavi eats plum .\n\nmeal of tavi ?": "plum plum"}
+REPLIES = {"list : 4 9 .\n\nlast digit ?": "4", "list : 4 9 2 .\n\nlargest digit ?": "9", "tavi eats plum .  meal of tavi ?": "plum plum"}
 # text -> (log-probability of the gold answer in nats, its tokens)
-SCORES = {"list : 4 9 .\n\nlast digit ?": (-3.0, 2), "list : 4 9 2 .\n\nlargest digit ?": (-0.5, 2), "tavi eats plum .\n\nmeal of tavi ?": (-4.5, 3)}
+SCORES = {"list : 4 9 .\n\nlast digit ?": (-3.0, 2), "list : 4 9 2 .\n\nlargest digit ?": (-0.5, 2), "tavi eats plum .  meal of tavi ?": (-4.5, 3)}
 
 
 class Student(Scripted):
@@ -62,7 +62,7 @@ def test_a_student_is_asked_greedily_in_the_form_it_was_trained_in():
     examined(student)
     asked = [(r.messages, r.temperature, r.top_p, r.max_tokens) for r in student.asked]
     assert asked == [
-        ((("user", text),), 0.0, 1.0, 7) for text in ("list : 4 9 2 .\n\nlargest digit ?", "tavi eats plum .\n\nmeal of tavi ?", "list : 4 9 .\n\nlast digit ?")
+        ((("user", text),), 0.0, 1.0, 7) for text in ("list : 4 9 2 .\n\nlargest digit ?", "tavi eats plum .  meal of tavi ?", "list : 4 9 .\n\nlast digit ?")
     ]
     assert student.scored == [(messages, answer) for (messages, *_), answer in zip(asked, ("9", "plum", "9"), strict=True)]
 
