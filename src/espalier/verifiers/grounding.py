@@ -16,10 +16,20 @@ from espalier.verifiers.answers import NUMBER_WORDS
 MOST_FRAGMENT_WORDS = 6
 ENDINGS = ("", "s", "n", "an", "ese")  # "Muslims" grounds "Muslim", "Saudi Arabian" grounds "Saudi Arabia"
 _WORDS = {word: str(number) for word, number in NUMBER_WORDS.items()}
-_TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_]+(?:[-'’.&](?=[^\W\d_])[^\W\d_]+)*")
+_DIGITS = {digits: word for word, digits in _WORDS.items()}
+_CAPITAL = "".join(f"{chr(code)}" for code in range(0x3000) if chr(code).isupper())
+_LETTER = r"[^\W\d_]"
+_CLAIM = re.compile(
+    rf"\d[\d,]*(?:\.\d+)?|(?<!\w)(?:[{_CAPITAL}]{_LETTER}*(?:[-'’.&](?={_LETTER}){_LETTER}+)*['’]?|(?=[tfsen])(?:{'|'.join(word for word in _WORDS if word != 'one')})(?!\w))"
+)
 _LIST_MARK = re.compile(r"^[ \t]*(?:\d{1,3}[.)]|[-*•])[ \t]+", re.MULTILINE)
-_START = re.compile(r"(?:^|[.!?:;…][\"'”’)\]]*\s|\n)[\s\"'“‘(\[*_#]*$")
-_POSSESSIVE = re.compile(r"['’]s$|['’]$", re.IGNORECASE)
+_OPENERS, _CLOSERS, _STOPS = " \t\"'“‘([*_#", "\"'”’)]", ".!?:;…\n"
+_POSSESSIVE = re.compile(r"(?<=\w)['’](?:s(?!\w)|(?!\w))", re.IGNORECASE)
+_INNER_MARK = re.compile(rf"(?<={_LETTER})[-'’.&](?={_LETTER})")  # "York-based" grounds York
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d)")
+_ZEROS = re.compile(r"(?<=\d)(?:\.0+|(\.\d*[1-9])0+)(?!\d)")
+_DIGIT_RUN = re.compile(r"\d+(?:\.\d+)?")  # apart from letters: 1990s is 1990
+_MARK = re.compile(r"[^\w\s.]|\.(?!\d)")
 _NO_NAMES = frozenset(
     "i i'm i'll i've i'd i’m i’ll i’ve i’d the a an in on at of by for from to with and or but if as it its this that these those there he she "
     "they we you his her their our your my no not yes is are was were be because since when while where what which who how why after before "
@@ -34,59 +44,80 @@ def ungrounded(answer: str, context: str, query: str) -> str | None:
     >>> ungrounded("It cost 1,200 dollars.", "It cost 1300 dollars.", "")
     'the number 1,200 stands neither in the context nor in the query'
     """
-    words, text = _grounds(context, query)
-    for name in _claims(answer):
-        folded = [_folded(word) for word in name]
-        if len(name) == 1 and (folded[0][0].isdigit() or name[0].casefold() in _WORDS):
-            if folded[0] not in words:
-                return f"the number {name[0]} stands neither in the context nor in the query"
-        elif not any(f" {' '.join(folded)}{ending} " in text for ending in ENDINGS):
-            return f"the name {' '.join(name)} stands neither in the context nor in the query"
+    for claim in _claims(answer):
+        if not (_stands(claim, context) or _stands(claim, query) or _stands_folded(claim, context, query)):
+            is_number = claim[0].isdigit() or claim.casefold() in _WORDS
+            return f"the {'number' if is_number else 'name'} {claim} stands neither in the context nor in the query"
     return None
 
 
-@lru_cache(maxsize=1_024)
-def _grounds(context: str, query: str) -> tuple[frozenset[str], str]:
-    """The folded words of context and query, as a set and as one text; answers to one query come one after the other, so they are kept."""
-    folded = [[_folded(word) for word in _TOKEN.findall(text)] for text in (context, query)]
-    parts = [_WORDS.get(part, part) for words in folded for word in words if not word[0].isdigit() for part in re.split(r"[-’'&.]", word)]
-    pieces = [" ".join(words) for words in (*folded, parts)]
-    return frozenset(word for words in (*folded, parts) for word in words), f" {' | '.join(pieces)} "
-
-
-def _claims(answer: str) -> list[list[str]]:
-    """The numbers (one word each) and the names (one or more) that need a ground, in order."""
+def _claims(answer: str) -> list[str]:
+    """The numbers and names that need a ground, in order; a name of several words is one text."""
     text = _LIST_MARK.sub("", answer)
-    tokens = list(_TOKEN.finditer(text))
-    fragment = len(tokens) <= MOST_FRAGMENT_WORDS and not text.rstrip().endswith((".", "!", "?"))
-    found: list[list[str]] = []
+    fragment = len(text.split(None, MOST_FRAGMENT_WORDS + 1)) <= MOST_FRAGMENT_WORDS and not text.rstrip().endswith((".", "!", "?"))
+    found: list[str] = []
     run_end = -1
-    for i, token in enumerate(tokens):
-        word = token.group()
-        if word[0].isdigit() or (word.casefold() in _WORDS and word.casefold() != "one"):
-            found.append([word])
-        elif word[0].isupper() and word.casefold() not in _NO_NAMES and (fragment or not _begins(text, token.start(), tokens[i - 1].end() if i else 0)):
-            joined = run_end >= 0 and text[run_end : token.start()] == " "
-            found[-1].append(word) if joined else found.append([word])
+    for token in _CLAIM.finditer(text):
+        word, start = token.group(), token.start()
+        folded = word.casefold()
+        if word[0].isdigit() or folded in _WORDS:
+            if folded != "one":
+                found.append(word)
+            run_end = -1
+        elif folded not in _NO_NAMES and (fragment or not _begins(text, start)):
+            if start == run_end + 1 and text[run_end] == " ":
+                found[-1] += f" {word}"
+            else:
+                found.append(word)
             run_end = -1 if _POSSESSIVE.search(word) else token.end()
-            continue
-        run_end = -1
+        else:
+            run_end = -1
     return found
 
 
-def _begins(text: str, start: int, before: int) -> bool:
-    """Whether a word at `start`, the one before ending at `before`, begins a sentence, a line or a quotation."""
-    return before == 0 or bool(_START.search(text, before, start)) or any(mark in text[before:start] for mark in '"“‘')
+def _begins(text: str, start: int) -> bool:
+    """Whether a word begins the text, a sentence, a line or a quotation."""
+    if start > 1 and text[start - 1] == " " and text[start - 2].isalnum():
+        return False
+    gap = text[max(0, start - 12) : start]
+    bare = gap.rstrip(_OPENERS)
+    return (not bare and start <= 12) or any(mark in gap[len(bare) :] for mark in '"“‘') or bare.rstrip(_CLOSERS).endswith(tuple(_STOPS))
 
 
-def _folded(word: str) -> str:
-    """A word as it is compared: digits for numbers, no possessive, no case.
+def _stands(claim: str, text: str) -> bool:
+    """Whether a claim stands in a text letter for letter, between marks or blanks; the quick way for most."""
+    start = text.find(claim)
+    while start >= 0:
+        end = start + len(claim)
+        if not (text[start - 1 : start].isalnum() or text[end : end + 1].isalnum()) and not (
+            claim[0].isdigit() and (text[start - 1 : start] in (",", ".") or text[end : end + 2].strip(",.").isdigit())
+        ):
+            return True
+        start = text.find(claim, start + 1)
+    return False
 
-    >>> _folded("1,200.50"), _folded("Twelve"), _folded("Manning's")
-    ('1200.5', '12', 'manning')
+
+def _stands_folded(claim: str, context: str, query: str) -> bool:
+    words, text = _ground(context, query)
+    folded = _folded(claim)
+    if claim[0].isdigit() or folded in _WORDS:
+        return folded in words or (_WORDS.get(folded) or _DIGITS.get(folded)) in words
+    return any(f" {folded}{ending} " in text for ending in ENDINGS)
+
+
+@lru_cache(maxsize=1_024)
+def _ground(context: str, query: str) -> tuple[frozenset[str], str]:
+    """The folded words of context and query, as a set and as one text; answers to one query come one after the other, so they are kept."""
+    text = f" {_folded(context)} | {_folded(query)} "
+    return frozenset(text.split()), text
+
+
+def _folded(text: str) -> str:
+    """A text as it is compared: no case, possessives and thousands separators; marks (but those within words) stay, so that no name reaches over them.
+
+    >>> _folded("Manning's 1,200.50, in the 1990s"), _folded("York-based. U.S.")
+    ('manning 1200.5 | in the 1990 s', 'york based | u s |')
     """
-    if word[0].isdigit():
-        plain = word.replace(",", "")
-        return plain.rstrip("0").rstrip(".") if "." in plain else plain
-    bare = _POSSESSIVE.sub("", word).casefold()
-    return _WORDS.get(bare, bare)
+    plain = _INNER_MARK.sub(" ", _POSSESSIVE.sub("", text.casefold()))
+    plain = _DIGIT_RUN.sub(r" \g<0> ", _ZEROS.sub(r"\1", _THOUSANDS.sub("", plain)))
+    return " ".join(_MARK.sub(" | ", plain).split())

@@ -19,7 +19,14 @@ from espalier.seeds import number
 VERSION = "0.1.25"
 MOST_LETTERS = 10_000  # of an answer
 MOST_LEVEL = 4  # what was examined; some families take minutes or pages above
-GYM_TASKS: tuple[str, ...] = ()
+GYM_TASKS: tuple[str, ...] = tuple(
+    (
+        "ab acre aiw base_conversion basic_arithmetic binary_alternation bitwise_arithmetic calendar_arithmetic chain_sum count_bits count_primes "
+        "cryptarithm dice emoji_mystery family_relationships gcd lcm leg_counting letter_counting list_functions mini_sudoku path_star "
+        "prime_factorization products self_reference sentence_reordering simple_equations simple_geometry string_splitting string_synthesis syllogism "
+        "tsumego word_sequence_reversal word_sorting"
+    ).split()
+)
 
 Example = tuple[str, str, str]
 
