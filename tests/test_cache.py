@@ -101,6 +101,19 @@ def test_a_key_is_the_hash_of_the_request_as_json_and_where_the_reply_is_cut_off
     assert request_key("f", REQUEST) == Key(hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), 16, "f")
 
 
+@pytest.mark.parametrize(
+    ("change", "frozen"),
+    [
+        ({}, "3299a3bf1ba95e3661db09d476396cbf"),
+        ({"schema": '{"type": "string"}'}, "1370e5e26e6dc6644961b8721478b151"),
+        ({"messages": (("system", 'żółw\n"x" 😀'), ("user", ""))}, "2c1d2d0ce631bcaa9d79d815e93b404b"),
+        ({"temperature": 0, "seed": 2**63 - 1}, "aab2b4deb0ecf63d902a3550fb098fbb"),
+    ],
+)
+def test_a_hash_is_that_of_the_caches_that_are_in_use(change, frozen):
+    assert request_key("f", replace(REQUEST, **change)).hash == frozen
+
+
 def test_everything_that_decides_the_words_of_a_reply_changes_the_hash():
     changes = [
         {"temperature": 0.0}, {"top_p": 1.0}, {"seed": 8}, {"messages": (("user", "a c"),)},

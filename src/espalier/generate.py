@@ -87,18 +87,23 @@ def is_asked(row: Row, prompt: Prompt) -> bool:
 
 def request_of(row: Row, draw: str, prompt: Prompt, sampling: Sampling) -> Request:
     """What is asked for a row; `draw` is one of `draws`. For `evolve` the row must hold the operation. Rows that share a call ask the same up to the query."""
-    values: dict[str, object] = {name: str(value) for name, value in row.items()}
+    return _requests_of(row, [draw], prompt, sampling)[0]
+
+
+def _requests_of(row: Row, draws: Sequence[str], prompt: Prompt, sampling: Sampling) -> list[Request]:
+    """As `request_of`, for several draws, which differ in their seeds alone: rendering costs most (LOG.md)."""
+    values: dict[str, object] = {name: str(row[name]) for name in prompt.inputs if name in row}
     values |= {name: json.loads(str(row.get(name) or empty)) for name, empty in LISTS.items() if name in prompt.inputs}
     values |= {"banned_openings": "; ".join(prompt.reply.banned)} | json.loads(str(row["attributes"]))
     gen, drawn_for = sampling.gen, row["call"] if prompt.step in ("context", "query") else row["id"]
-    seed = number(sampling.seed, draw, drawn_for)
-    return Request(prompt.render(values), gen.temperature, gen.top_p, gen.max_tokens, seed, schema_of(prompt.reply))
+    messages, schema = prompt.render(values), schema_of(prompt.reply)
+    return [Request(messages, gen.temperature, gen.top_p, gen.max_tokens, number(sampling.seed, draw, drawn_for), schema) for draw in draws]
 
 
 def ask_rows(rows: Sequence[Row], draws: Sequence[str], prompt: Prompt, sampling: Sampling, ask: Ask) -> list[Completion | None]:
     """For each row one completion for each of `draws`, which name what the draw's seed hangs on; None where the row is not whole or the prompt passes it."""
     places = [place for place, row in enumerate(rows) if is_asked(row, prompt)]
-    completions = iter(ask([request_of(rows[place], draw, prompt, sampling) for place in places for draw in draws]))
+    completions = iter(ask([request for place in places for request in _requests_of(rows[place], draws, prompt, sampling)]))
     found = {(place, draw): next(completions) for place in places for draw in draws}
     return [found.get((place, draw)) for place in range(len(rows)) for draw in draws]
 

@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from espalier.errors import CorruptInput, DiskFull, EspalierError
@@ -30,7 +30,11 @@ create table completions (
 """
 COLUMNS = "key, max_tokens, teacher, text, finish, prompt_tokens, tokens, logprob_mean, error"
 REPLY = "text, finish, prompt_tokens, tokens, logprob_mean, error"  # the columns that make a Completion
+IN_THE_HASH = tuple(field.name for field in fields(Request) if field.name not in ("max_tokens", "schema"))
 BUSY_S = 60.0  # how long a stage waits for another one's write
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=True)  # json.dumps would make one for every request
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,11 +55,11 @@ def cache_path() -> Path:
 
 def request_key(fingerprint: str, request: Request) -> Key:
     """The name of a request; equal for equal requests to the same teacher."""
-    words = {"teacher": fingerprint, **asdict(request)}
-    max_tokens = words.pop("max_tokens")
-    if not request.schema:
-        del words["schema"]  # so that requests for free text keep the names that they had before there were schemas
-    return Key(digest(json.dumps(words, sort_keys=True, ensure_ascii=True)), max_tokens, fingerprint)
+    words = {field: getattr(request, field) for field in IN_THE_HASH}
+    words["teacher"] = fingerprint
+    if request.schema:  # requests for free text keep the names that they had before there were schemas
+        words["schema"] = request.schema
+    return Key(digest(_ENCODER.encode(words)), request.max_tokens, fingerprint)
 
 
 class Cache:
@@ -83,7 +87,7 @@ class Cache:
     def find(self, keys: Iterable[Key]) -> dict[Key, Completion]:
         """What is known of `keys`: a reply that ended by itself before the wanted max_tokens, or one that was cut off exactly there."""
         keys = list(keys)
-        hashes = sorted({key.hash for key in keys})
+        hashes = sorted({key.hash for key in keys})  # in the order of the table
         stored: dict[str, dict[int, Completion]] = {}
         for at in range(0, len(hashes), 500):  # sqlite allows 999 values in a statement
             some = hashes[at : at + 500]
@@ -181,7 +185,7 @@ def generate_cached(
     hits = 0
     for some in chunked(requests, chunk):
         keys = [request_key(fingerprint, request) for request in some]
-        known = cache.find(sorted(set(keys)))
+        known = cache.find(set(keys))
         hits += sum(key in known for key in keys)
         missing = {key: request for key, request in zip(keys, some, strict=True) if key not in known}
         ready = len(completions) + len(some) - len(missing)
