@@ -229,6 +229,22 @@ def test_an_endpoint_may_stay_unnamed_while_nobody_asks_it():
 
 
 @pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"ray.address": "box"}, 'ray.address is "box"; it must be "" (a cluster of this machine), auto or host:port'),
+        ({"ray.address": "ray://box:10001"}, 'ray.address is "ray://box:10001"; it must be "" (a cluster of this machine), auto or host:port'),
+        ({"ray.gpus": 1.5}, "ray.gpus is 1.5; it must be a whole number above 1 (only parts of one GPU can be shared)"),
+        ({"ray.engine": "ray"}, 'ray.engine is "ray"; known: hf, vllm'),
+        ({"ray.replicas": 0}, "ray.replicas is 0; it must lie in 1 .. 10,000"),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused(changes, expected):
+    for right in ({"ray.address": "auto"}, {"ray.address": "box-1.lan:6379"}, {"ray.gpus": 0.5}, {"ray.gpus": 2}):
+        parse_params(changed(right))
+    assert message(changed(changes)) == f"params.yaml: {expected}"
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("seed: 1\nplan: [1, 2\nexam: 3\n", "params.yaml, line 3, column 5: not YAML ("),

@@ -31,6 +31,7 @@ def parse_params(text: str, *, file: str = FILE) -> Params:
     _check_recipes(params, file)
     _check_sizes(params, file)
     _check_server(params, file)
+    _check_ray(params, file)
     return params
 
 
@@ -172,6 +173,14 @@ def _check_server(params: Params, file: str) -> None:
         raise ParamsError(
             f"{file}: teacher.path is built-in but teacher.engine is server; an endpoint gives no tokenizer: name a folder with tokenizer.json"
         )
+
+
+def _check_ray(params: Params, file: str) -> None:
+    ray = params.ray
+    if not re.fullmatch(r"|auto|[\w.-]+:\d{1,5}", ray.address):
+        raise ParamsError(f'{file}: ray.address is "{ray.address}"; it must be "" (a cluster of this machine), auto or host:port')
+    if ray.gpus > 1 and ray.gpus % 1:
+        raise ParamsError(f"{file}: ray.gpus is {ray.gpus}; it must be a whole number above 1 (only parts of one GPU can be shared)")
 
 
 def _is_base_url(url: str) -> bool:

@@ -15,7 +15,7 @@ from espalier.progress import Progress
 from espalier.settings import Params
 from espalier.teachers.base import Batched, Completion, Request, Stoppable, Teacher
 from espalier.teachers.cache import Cache, cache_path, generate_cached
-from espalier.teachers.engines import open_teacher
+from espalier.teachers.engines import chunk_rows, open_teacher
 from espalier.teachers.pin import teacher_fingerprint
 
 TEACHER = Path("models/teacher")
@@ -31,7 +31,7 @@ class Asker:
         """what: the word that its talk begins with; again: what to run after an interruption. A model is loaded when the first reply is missing."""
         self.calls: list[Asked] = []
         self.fingerprint, self.engine = "", params.teacher.engine
-        self._what, self._again, self._chunk_rows = what, again, params.gen.chunk_rows
+        self._what, self._again, self._chunk_rows = what, again, chunk_rows(self.engine, params.gen.chunk_rows)
         self._open = partial(open_teacher, self.engine, TEACHER, server=params.server, vllm=params.vllm, ray=params.ray)
         self._teacher: Teacher | None = None
         self._interrupt, self._load_s = Interrupt(), 0.0

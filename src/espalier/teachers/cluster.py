@@ -10,11 +10,16 @@ from espalier.settings import Ray
 
 INSTALL = 'pip install "ray[data]==2.60.*"'
 LOOK_S = 5.0  # how long a cluster may take to take a connection
-QUIET = {
+VARIABLES = {  # what is set where the user has not
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it a warning on every start
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # else a line of warning for every replica
+    # Ray's 100 ms are too short: all retries went to a node that had vanished, before the cluster noticed.
+    "RAY_task_actor_unavailable_retry_delay_base_ms": "5000",
+    "RAY_task_actor_unavailable_retry_max_delay_ms": "40000",
 }
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"  # length, type, flags, stream
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS
 SHOWN = 300  # letters of Ray's words in a message
 
 
@@ -23,10 +28,9 @@ def join_cluster(settings: Ray) -> None:
 
     Raises: EspalierError when Ray is not installed, the cluster cannot be reached, or none of its nodes has room for one replica.
     """
-    for name, value in QUIET.items():
+    for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
     try:
-        import pyarrow  # noqa: F401
         import ray
         import ray.data
     except ImportError as error:
@@ -67,20 +71,25 @@ def _connect(address: str) -> None:
 
 
 def _look(address: str) -> None:
-    """Ray itself tries for a minute and more. Raises: EspalierError when nobody takes a connection at host:port."""
+    """Ray itself would try for minutes. Raises: EspalierError when nothing at host:port takes a connection and speaks as Ray does.
+
+    Source: RFC 9113, section 3.4: both sides of HTTP/2, on which Ray's gRPC runs, begin with a frame of settings.
+    """
     host, _, port = address.rpartition(":")
     if not host:
-        return
+        return  # auto: Ray looks on this machine
     try:
-        socket.create_connection((host, int(port)), timeout=LOOK_S).close()
+        with socket.create_connection((host, int(port)), timeout=LOOK_S) as connection:
+            connection.sendall(HELLO)
+            found = connection.recv(9)
     except OSError as error:
         raise _unreachable(address, str(error)) from error
+    if found[3:4] != SETTINGS[3:4] and os.environ.get("RAY_USE_TLS", "0") == "0":
+        raise _unreachable(address, "something else does")
 
 
 def _unreachable(address: str, words: str) -> EspalierError:
-    return EspalierError(
-        f'params.yaml: ray.address is {address}, where no Ray cluster answers ({words}); start one there, or write "" for one of this machine'
-    )
+    return EspalierError(f'params.yaml: ray.address is {address}, where no Ray cluster answers ({words}); start one there, or write "" for one of this machine')
 
 
 def _check_room(settings: Ray) -> None:

@@ -1,6 +1,7 @@
 """From the word in params.yaml to an engine with the run's teacher in it."""
 
 import os
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,14 @@ from espalier.settings import Ray, Server, Vllm
 from espalier.teachers.base import Teacher
 from espalier.teachers.key import read_key
 from espalier.teachers.pin import check_served, fingerprint, teacher_fingerprint, teacher_folder
+
+
+def chunk_rows(engine: str, wanted: int) -> int:
+    """How many requests an engine is asked at a time: `wanted`, but all of them for ray, whose replicas start anew with each call.
+
+    Nothing is lost by it: ray hands back a batch at a time, and each goes into the cache.
+    """
+    return sys.maxsize if engine == "ray" else wanted
 
 
 def open_teacher(engine: str, folder: Path, *, server: Server | None = None, vllm: Vllm | None = None, ray: Ray | None = None) -> Teacher:

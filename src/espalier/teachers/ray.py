@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from espalier.errors import EspalierError
 from espalier.prompts import Messages
 from espalier.settings import Ray
-from espalier.teachers.base import Completion, Done, Request, Teacher
+from espalier.teachers.base import NOT_BEGUN, Completion, Done, Request, Teacher, never
 from espalier.teachers.cluster import failure, join_cluster
 from espalier.teachers.pin import fingerprint
 
@@ -46,8 +46,13 @@ class RayTeacher:
         """Joins or starts the cluster. open_replica: makes the engine of the folder, on a node. Raises: EspalierError when there is no cluster to be had."""
         self.fingerprint = fingerprint(folder)
         self._settings = settings
+        self._stop: Callable[[], bool] = never
         self._model = Model(open_replica, folder.resolve(), self.fingerprint, settings.gpus)
         join_cluster(settings)
+
+    def stop_when(self, wanted: Callable[[], bool]) -> None:
+        """Once `wanted()` is true, no further batch is waited for; those under way are given up, and come back as NOT_BEGUN."""
+        self._stop = wanted
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion for each request, in their order."""
@@ -59,7 +64,7 @@ class RayTeacher:
         for place, values in self._answers(write_completions, [asdict(request) for request in requests]):
             completions[place] = Completion(*values)
             done(place, completions[place])
-        return [completions[place] for place in range(len(requests))]
+        return [completions.get(place, NOT_BEGUN) for place in range(len(requests))]
 
     def score(self, pairs: Sequence[tuple[Messages, str]]) -> list[tuple[float, int]]:
         """Log-probability in nats and number of tokens of each reply, the end token included."""
@@ -76,6 +81,8 @@ class RayTeacher:
         try:
             for batch in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 yield from _read(batch)
+                if self._stop():
+                    return
         except ray.exceptions.RayError as error:
             raise failure(error, self._settings) from error
 
