@@ -6,6 +6,7 @@ Source of the idea: AttrPrompt (arXiv 2306.15895, section 3); co-prime cycling a
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import gcd, prod
 
 from espalier.errors import ParamsError
@@ -56,7 +57,12 @@ def walk(attributes: Attributes, index: int, *, seed: int) -> dict[str, str]:
         period = covered * len(values) // gcd(covered, len(values))
         repeats = covered * len(values) // period  # how often this list's pattern must shift to meet all others
         turn = (index // period) % repeats if repeats > 1 else 0
-        order = shuffled(values, seed, "attributes", name)
-        combination[name] = order[(shift + turn) % len(values)]
+        combination[name] = _order(values, seed, name)[(shift + turn) % len(values)]
         covered *= len(values)
     return combination
+
+
+@lru_cache(maxsize=1024)
+def _order(values: tuple[str, ...], seed: int, name: str) -> tuple[str, ...]:
+    """A list's values in the order of the walk, hashed once and not for every row."""
+    return tuple(shuffled(values, seed, "attributes", name))
