@@ -17,11 +17,11 @@ MOST_FRAGMENT_WORDS = 6
 ENDINGS = ("", "s", "n", "an", "ese")  # "Muslims" grounds "Muslim", "Saudi Arabian" grounds "Saudi Arabia"
 _WORDS = {word: str(number) for word, number in NUMBER_WORDS.items()}
 _DIGITS = {digits: word for word, digits in _WORDS.items()}
-_CAPITAL = "".join(f"{chr(code)}" for code in range(0x3000) if chr(code).isupper())
+_CAPITAL = "".join(chr(code) for code in range(0x3000) if chr(code).isupper())
 _LETTER = r"[^\W\d_]"
-_CLAIM = re.compile(
-    rf"\d[\d,]*(?:\.\d+)?|(?<!\w)(?:[{_CAPITAL}]{_LETTER}*(?:[-'’.&](?={_LETTER}){_LETTER}+)*['’]?|(?=[tfsen])(?:{'|'.join(word for word in _WORDS if word != 'one')})(?!\w))"
-)
+_COUNTED = "|".join(word for word in _WORDS if word != "one")
+_NAME = rf"[{_CAPITAL}]{_LETTER}*(?:[-'’.&](?={_LETTER}){_LETTER}+)*['’]?"
+_CLAIM = re.compile(rf"(?=[\d{_CAPITAL}tfsen])(?:\d[\d,]*(?:\.\d+)?|(?<!\w)(?:{_NAME}|(?:{_COUNTED})(?!\w)))")  # the set of first letters is for speed
 _LIST_MARK = re.compile(r"^[ \t]*(?:\d{1,3}[.)]|[-*•])[ \t]+", re.MULTILINE)
 _OPENERS, _CLOSERS, _STOPS = " \t\"'“‘([*_#", "\"'”’)]", ".!?:;…\n"
 _POSSESSIVE = re.compile(r"(?<=\w)['’](?:s(?!\w)|(?!\w))", re.IGNORECASE)
@@ -53,13 +53,12 @@ def ungrounded(answer: str, context: str, query: str) -> str | None:
 
 def _claims(answer: str) -> list[str]:
     """The numbers and names that need a ground, in order; a name of several words is one text."""
-    text = _LIST_MARK.sub("", answer)
+    text = answer if answer[:1].isalpha() and "\n" not in answer else _LIST_MARK.sub("", answer)
     fragment = len(text.split(None, MOST_FRAGMENT_WORDS + 1)) <= MOST_FRAGMENT_WORDS and not text.rstrip().endswith((".", "!", "?"))
     found: list[str] = []
     run_end = -1
     for token in _CLAIM.finditer(text):
-        word, start = token.group(), token.start()
-        folded = word.casefold()
+        word, start, folded = token.group(), token.start(), token.group().casefold()
         if word[0].isdigit() or folded in _WORDS:
             if folded != "one":
                 found.append(word)
@@ -69,7 +68,7 @@ def _claims(answer: str) -> list[str]:
                 found[-1] += f" {word}"
             else:
                 found.append(word)
-            run_end = -1 if _POSSESSIVE.search(word) else token.end()
+            run_end = -1 if ("'" in word or "’" in word) and _POSSESSIVE.search(word) else token.end()
         else:
             run_end = -1
     return found
