@@ -77,3 +77,9 @@ def test_most_free_answers_of_people_are_grounded_to_the_letter():
     reasons = [ungrounded(row["output"], row["input"], row["instruction"]) for row in rows]
     assert len(rows) == 434
     assert 0.65 < sum(reason is None for reason in reasons) / len(rows) < 0.8  # five in six of the refused name what the context does not hold
+
+
+@pytest.mark.parametrize("answer", ["It takes 9, or a little more.", "A 0 turns into a 6 or a 9, which is a trick.", "After 22:00, ring the bell.", "Of 1,200, none."])
+def test_a_comma_after_a_number_is_no_part_of_it(answer):
+    assert ungrounded(answer, "9 or 6 or 0; 22:00; 1200 of them.", "") is None
+    assert ungrounded(answer, "Nothing is counted here.", "") is not None

@@ -21,7 +21,7 @@ _CAPITAL = "".join(chr(code) for code in range(0x3000) if chr(code).isupper())
 _LETTER = r"[^\W\d_]"
 _COUNTED = "|".join(word for word in _WORDS if word != "one")
 _NAME = rf"[{_CAPITAL}]{_LETTER}*(?:[-'’.&](?={_LETTER}){_LETTER}+)*['’]?"
-_CLAIM = re.compile(rf"(?=[\d{_CAPITAL}tfsen])(?:\d[\d,]*(?:\.\d+)?|(?<!\w)(?:{_NAME}|(?:{_COUNTED})(?!\w)))")  # the set of first letters is for speed
+_CLAIM = re.compile(rf"(?=[\d{_CAPITAL}tfsen])(?:\d(?:[\d,]*\d)?(?:\.\d+)?|(?<!\w)(?:{_NAME}|(?:{_COUNTED})(?!\w)))")  # the set of first letters is for speed
 _LIST_MARK = re.compile(r"^[ \t]*(?:\d{1,3}[.)]|[-*•])[ \t]+", re.MULTILINE)
 _OPENERS, _CLOSERS, _STOPS = " \t\"'“‘([*_#", "\"'”’)]", ".!?:;…\n"
 _POSSESSIVE = re.compile(r"(?<=\w)['’](?:s(?!\w)|(?!\w))", re.IGNORECASE)
