@@ -8,10 +8,10 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-vllm show diff report docs deps bench difficulty clean
+.PHONY: help repro test test-vllm show diff report docs deps bench-generate difficulty clean
 
 help:  ## what there is to make
-	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(READY): requirements.txt
 	python3 -m venv $(VENV)
@@ -53,8 +53,8 @@ docs: $(READY)  ## write the generated parts of the README
 deps: $(READY)  ## write the code deps of dvc.yaml from the imports
 	$(BIN)/python tests/closure.py
 
-bench: $(READY)  ## the sampling speed of LOG.md, beside transformers
-	$(BIN)/python tests/bench.py
+bench-generate: $(READY)  ## the speeds of LOG.md: replies beside transformers (and vLLM), cached replies, plans
+	$(BIN)/python -m tests.bench_generate
 
 difficulty: $(READY)  ## how hard each leaf is for the teacher and for a student, the table of LOG.md
 	$(BIN)/python tests/difficulty.py
