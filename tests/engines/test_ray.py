@@ -14,6 +14,7 @@ from espalier.teachers.cluster import VARIABLES
 os.environ.update(VARIABLES)  # Ray reads them when it is imported
 pytest.importorskip("ray.data", reason="ray is not installed here; `make test-vllm` has it")
 
+import pyarrow
 import ray
 import torch
 from ray.cluster_utils import Cluster
@@ -93,14 +94,18 @@ def test_an_address_without_a_cluster_is_an_error_at_once():
     ]
 
 
-def test_a_replica_without_the_folder_names_path_and_node(folder):
-    import pyarrow
+def test_a_replica_that_cannot_open_the_teacher_answers_with_path_node_and_reason(folder):
+    def fail(folder):
+        raise RuntimeError("a long story\nout of memory")
+
+    def refusal(opener, where):
+        batch = Replica(Model(opener, where, "f", 0.0), write_completions)(pyarrow.table({"place": [7], "asked": ["{}"]}))
+        assert (batch["place"].to_pylist(), batch["answer"].to_pylist()) == ([7], [""])
+        return re.sub(r"node [\d.]+", "node N", batch["refusal"][0].as_py())
 
     gone = folder / "gone"
-    batch = Replica(Model(Echo, gone, "f", 0.0), write_completions)(pyarrow.table({"place": [7], "asked": ["{}"]}))
-    assert (batch["place"].to_pylist(), batch["answer"].to_pylist()) == ([7], [""])
-    (refusal,) = batch["refusal"].to_pylist()
-    assert re.fullmatch(rf"{gone}: no such folder on node [\d.]+; put the teacher at this path on every node \(a shared file system\)", refusal)
+    assert refusal(Echo, gone) == f"{gone}: no such folder on node N; put the teacher at this path on every node (a shared file system)"
+    assert refusal(fail, folder) == f"{folder}: node N cannot open it: RuntimeError: out of memory"
 
 
 def test_the_completions_are_those_of_hf_in_the_same_batches_and_a_second_run_asks_nothing(cluster, folder, hf, undisturbed, tmp_path):

@@ -14,6 +14,7 @@ VARIABLES = {  # what is set where the user has not
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it a warning on every start
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # else a line of warning for every replica
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # else the cluster's news of retries and lost nodes goes to stdout, which is data
     # Ray's 100 ms are too short: all retries went to a node that had vanished, before the cluster noticed.
     "RAY_task_actor_unavailable_retry_delay_base_ms": "5000",
     "RAY_task_actor_unavailable_retry_max_delay_ms": "40000",
@@ -39,7 +40,7 @@ def join_cluster(settings: Ray) -> None:
         _connect(settings.address)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors are raised too; it would print a traceback or three of each
     _check_room(settings)
 
 
@@ -47,13 +48,21 @@ def failure(error: Exception, settings: Ray) -> EspalierError:
     """What Ray raised in mid-run, as an error for the user."""
     import ray
 
-    words = _words(error)
+    words = last_words(error)
     if isinstance(error, ray.exceptions.RayTaskError):
         return EspalierError(f"ray: a replica of {settings.engine} failed: {words}")
+    if isinstance(error, ray.exceptions.ActorDiedError) and "creation task" in str(error):
+        return EspalierError(f"ray: a replica of {settings.engine} cannot be made ({words}); all nodes need this espalier and all that it imports")
     return EspalierError(
         f"ray: a batch was lost {settings.retries + 1} times with its worker ({words}); see why workers end there (memory: lower ray.batch_requests), "
         "or raise ray.retries; what was answered is in the cache"
     )
+
+
+def last_words(error: Exception) -> str:
+    """The last line of an error that says something, cut."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:SHOWN]
 
 
 def _connect(address: str) -> None:
@@ -67,7 +76,7 @@ def _connect(address: str) -> None:
     try:
         ray.init(address=address, **talk)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise _unreachable(address, _words(error)) from error
+        raise _unreachable(address, last_words(error)) from error
 
 
 def _look(address: str) -> None:
@@ -101,9 +110,3 @@ def _check_room(settings: Ray) -> None:
     if not any(node.get("CPU", 0) >= 1 and node.get("GPU", 0) >= settings.gpus for node in nodes):
         raise EspalierError(f"params.yaml: a replica of ray wants 1 CPU and {settings.gpus:g} GPUs of one node; the cluster has {has}; lower ray.gpus")
     say(f"ray: {settings.replicas} replicas of {settings.engine} on {has}")
-
-
-def _words(error: Exception) -> str:
-    """The last line of an error that says something, cut."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:SHOWN]

@@ -19,7 +19,7 @@ from espalier.errors import EspalierError
 from espalier.prompts import Messages
 from espalier.settings import Ray
 from espalier.teachers.base import NOT_BEGUN, Completion, Done, Request, Teacher, never
-from espalier.teachers.cluster import failure, join_cluster
+from espalier.teachers.cluster import failure, join_cluster, last_words
 from espalier.teachers.pin import fingerprint
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ class Replica:
             self._teacher = _open(model)
         except EspalierError as error:
             self._refusal = str(error)
+        except Exception as error:  # for want of memory, say
+            self._refusal = f"{model.folder}: node {_node()} cannot open it: {type(error).__name__}: {last_words(error)}"
 
     def __call__(self, batch: "pyarrow.Table") -> "pyarrow.Table":
         """place, asked -> place, answer, refusal."""
@@ -137,9 +139,7 @@ def write_scores(teacher: Teacher, asked: Sequence[tuple[Any, str]]) -> Sequence
 
 
 def _open(model: Model) -> Teacher:
-    import ray
-
-    node = ray.util.get_node_ip_address()
+    node = _node()
     if not model.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves the devices of its machine in sight of a replica that has none
     if not model.folder.is_dir():
@@ -150,6 +150,12 @@ def _open(model: Model) -> Teacher:
             f"{model.folder}: node {node} sees another teacher there ({found}) than the run's ({model.fingerprint}); give all nodes the same files"
         )
     return teacher
+
+
+def _node() -> str:
+    import ray
+
+    return ray.util.get_node_ip_address()
 
 
 def _tables(asked: Sequence[object], size: int) -> Iterator["pyarrow.Table"]:
