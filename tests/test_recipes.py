@@ -184,7 +184,7 @@ def test_five_rows_share_one_request_and_pay_for_it_once(world):
 
 def test_magpies_request_ends_with_the_open_turn_of_the_user(world):
     _, asked, _ = made(world, "magpie", rows=3)
-    assert [request.messages for request in asked["query"].asked] == [(("user", ""),)] * 3
+    assert [request.messages for request in asked["query"].asked] == [(("open_user", ""),)] * 3
     assert all(is_open(request.messages) for request in asked["query"].asked)
     assert len({request.seed for request in asked["query"].asked}) == 3
 
