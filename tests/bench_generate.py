@@ -1,7 +1,7 @@
 """The speeds that LOG.md reports, on the teacher and the taxonomy of the last run: `make bench-generate`. One table, each peer in the same run.
 
-Replies: the engine `hf` against transformers' generate() at batch 64, as a user would call it, on the same prompts at temperature 0.7: short answers to 2,000
-problems, and 2,000 problems of the teacher's own. Cached: an answer step of 48,000 requests that are all known. Plans: in a process of their own.
+Replies: the engine `hf` against transformers' generate() at batch 64, as a user would call it, both from text to text, on the same prompts at temperature 0.7:
+short answers to 2,000 different problems, and 2,000 problems of the teacher's own (one prompt). Cached: an answer step of 48,000 requests that are all known. Plans: in a process of their own.
 """
 
 import importlib.util
@@ -78,10 +78,9 @@ def _ours(texts: list[str]) -> Callable[[], int]:
 
 def _library(texts: list[str]) -> Callable[[], int]:
     model, chat = load_model(TEACHER).eval(), load_chat(TEACHER)
-    prompts = chat.prompts([(("user", text),) for text in texts])
 
     def work() -> int:
-        tokens = 0
+        tokens, prompts = 0, chat.prompts([(("user", text),) for text in texts])
         for at in range(0, len(prompts), PEER_BATCH):
             some = prompts[at : at + PEER_BATCH]
             longest = max(map(len, some))
@@ -92,6 +91,7 @@ def _library(texts: list[str]) -> Callable[[], int]:
                     input_ids=ids, attention_mask=mask, do_sample=True, temperature=TEMPERATURE, top_k=0, max_new_tokens=MAX_TOKENS,
                     pad_token_id=chat.pad_id, eos_token_id=chat.end_id,
                 )  # fmt: skip
+            chat.decode(made[:, longest:].tolist())
             tokens += int((made[:, longest:] != chat.pad_id).sum())
         return tokens
 
