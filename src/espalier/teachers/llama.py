@@ -136,7 +136,7 @@ class LlamaBatch:
             self._cache[i] = move(keys), move(values)
 
     def _places(self) -> int:
-        """How many places to have for keys: a few free ones, as attention over a sparsely filled memory takes twice the time (LOG.md)."""
+        """How many places to have for keys: a quarter more than are taken, so that memory grows with the replies and keys are seldom moved."""
         return min(self._seen + self._seen // 4 + 8, self._most)
 
     def _read(self, prompts: Sequence[tuple[int, ...]], counts: Sequence[int], rows: slice) -> torch.Tensor:
