@@ -115,3 +115,12 @@ def test_a_plan_without_lists_has_empty_attributes():
 def test_the_metrics_count_rows_leaves_and_combinations():
     assert plan_metrics(planned(rows=100)) == {"rows": 100, "leaves": 54, "combinations": 6}
     assert plan_metrics(planned(TEACHER, 100, lists={})) == {"rows": 100, "leaves": 0, "combinations": 1}
+
+
+@pytest.mark.parametrize("recipe", [TEACHER, TAXONOMY], ids=["teacher", "taxonomy"])
+def test_rows_that_share_a_call_share_all_that_it_asks(recipe):
+    rows = planned(recipe, 54 * 6, per_call=3, inputs=("examples", "pool", "source"), documents=[f"passage {i}" for i in range(7)])
+    asked = rows.group_by("call").agg(pl.col("example", "examples", "pool", "source", "attributes").n_unique(), pl.col("turn").sort())
+    assert set(asked.select("example", "examples", "pool", "source", "attributes").rows()) == {(1, 1, 1, 1, 1)}
+    assert asked["turn"].to_list() == [[0, 1, 2]] * (54 * 2)
+    assert rows["source"].n_unique() == 7

@@ -86,7 +86,7 @@ def test_a_damaged_tokenizer_is_named_with_what_to_do(folder, content):
     with pytest.raises(CorruptInput) as raised:
         load_chat(folder)
     assert str(raised.value).startswith(f"{folder / 'tokenizer.json'}: not a tokenizer (")
-    assert str(raised.value).endswith("); run the stage that made it again")
+    assert str(raised.value).endswith("); run the stage that made it again, or fetch the model again")
 
 
 def test_a_tokenizer_without_our_chat_form_is_refused(folder):

@@ -97,13 +97,6 @@ def filter_metrics(kept: pl.DataFrame, dropped: pl.DataFrame) -> dict[str, float
     }
 
 
-def reason_counts(dropped: pl.DataFrame) -> pl.DataFrame:
-    """One row per reason: reason, n_first (rows it alone is charged with), n_any (rows it would drop by itself), sorted by reason."""
-    first = dropped.group_by("reason").agg(n_first=pl.len().cast(pl.Int64))
-    anywhere = dropped.select(reason="reasons").explode("reason").group_by("reason").agg(n_any=pl.len().cast(pl.Int64))
-    return anywhere.join(first, on="reason", how="left").select("reason", pl.col("n_first").fill_null(0), "n_any").sort("reason")
-
-
 def _reasons(row: Row, settings: Filter, seed: int) -> list[str]:
     if row["status"] != "ok":
         return [f"status:{row['status']}"]

@@ -63,7 +63,7 @@ def plan_rows(name: str, recipe: Recipe, tables: Tables, attributes: Attributes,
         about = known.get(leaf, NO_LEAF)
         shown = examples[leaf][number(call, "example") % len(examples[leaf])] if leaf else ("", "", "")
         pool = json.dumps([problems[number(call, "pool", i) % len(problems)] for i in range(MOST_POOL)], ensure_ascii=False) if problems else ""
-        source = documents[(index // ask.rows_per_call) % len(documents)] if documents else ""
+        source = documents[(index - turn * len(order)) // ask.rows_per_call % len(documents)] if documents else ""
         combination = json.dumps(walk(attributes, starts[leaf] + place - turn, seed=seed), sort_keys=True, ensure_ascii=False)
         values = (row, row, "", call, turn, name, index, leaf, *(about[one] for one in ABOUT), *shown, pool, source, combination)
         for column, value in zip(made.values(), values, strict=True):

@@ -114,16 +114,21 @@ def load_chat(folder: Path, *, extend: bool = False) -> Chat:
 
     Raises: InputMissing, CorruptInput, ParamsError when it lacks our chat form.
     """
+    tokenizer = read_tokenizer(folder)
+    missing = [token for token in CONTROLS if tokenizer.token_to_id(token) is None]
+    if missing and not extend:
+        raise ParamsError(f"{folder / 'tokenizer.json'}: has no {', '.join(missing)}; espalier's chat form needs these tokens")
+    return _guarded(tokenizer)
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a model folder as it is. Raises: InputMissing, CorruptInput."""
     file = folder / "tokenizer.json"
     text = read_text(file)
     try:
-        tokenizer = Tokenizer.from_str(text)
+        return Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception
-        raise CorruptInput(f"{file}: not a tokenizer ({error}); run the stage that made it again") from error
-    missing = [token for token in CONTROLS if tokenizer.token_to_id(token) is None]
-    if missing and not extend:
-        raise ParamsError(f"{file}: has no {', '.join(missing)}; espalier's chat form needs these tokens")
-    return _guarded(tokenizer)
+        raise CorruptInput(f"{file}: not a tokenizer ({error}); run the stage that made it again, or fetch the model again") from error
 
 
 def save_chat(chat: Chat, folder: Path, *, context_tokens: int) -> None:

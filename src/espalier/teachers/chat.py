@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tokenizers import Tokenizer
 
-from espalier.errors import CorruptInput, ParamsError
+from espalier.errors import ParamsError
 from espalier.io import read_json, read_text
 from espalier.prompts import OPEN_USER, Messages
-from espalier.tokens import CONTROLS, load_chat
+from espalier.tokens import CONTROLS, load_chat, read_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -41,12 +41,7 @@ def open_chat(folder: Path) -> ChatForm:
 
     Raises: InputMissing, CorruptInput, ParamsError for a tokenizer with neither.
     """
-    file = folder / "tokenizer.json"
-    text = read_text(file)
-    try:
-        known = Tokenizer.from_str(text)
-    except Exception as error:  # the library raises bare Exception
-        raise CorruptInput(f"{file}: not a tokenizer ({error}); fetch it again, or run the stage that made it") from error
+    known = read_tokenizer(folder)
     if all(known.token_to_id(token) is not None for token in CONTROLS):
         return load_chat(folder)
     return TemplateChat(folder)
@@ -63,7 +58,7 @@ class TemplateChat:
         self._library: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
         if not self._library.chat_template:
             raise ParamsError(f"{folder}: its tokenizer has neither a chat template nor espalier's chat form; name an instruct model in teacher.path")
-        self._structure = Tokenizer.from_str(read_text(folder / "tokenizer.json"))
+        self._structure = read_tokenizer(folder)
         self._plain = _without_controls(read_text(folder / "tokenizer.json"))
         self._pieces: dict[tuple[str, ...], list[list[int] | int]] = {}
 

@@ -64,7 +64,7 @@ class ServerTeacher:
         Raises: EspalierError when going on makes no sense: a key or model that is refused, too many errors or retries, no URL that answers.
         """
         if any(is_open(request.messages) for request in requests):
-            raise EspalierError("teacher.engine is server: an endpoint does not let the user's turn open (magpie); use hf, vllm or ray for that recipe")
+            raise EspalierError("teacher.engine is server: an endpoint cannot leave the user's turn open (magpie); use hf, vllm or ray for that recipe")
         return asyncio.run(self._run(requests, done))
 
     def score(self, pairs: Sequence[tuple[Messages, str]]) -> list[tuple[float, int]]:

@@ -38,7 +38,7 @@ CPU_VARIABLES = {
 
 
 class VllmTeacher:
-    """A model folder in Hugging Face layout with our chat form; see teachers/base.py for the interface, replicas.py for `submit` and `step`."""
+    """A model folder in Hugging Face layout; see teachers/base.py for the interface, replicas.py for `submit` and `step`."""
 
     def __init__(self, folder: Path, settings: Vllm) -> None:
         """Raises: InputMissing, CorruptInput, ParamsError (the tokenizer); EspalierError when vLLM is not installed or does not start."""
