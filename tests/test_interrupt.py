@@ -157,7 +157,7 @@ def test_a_stop_between_two_requests_leaves_the_rest_undone():
     with Misbehaving() as server:
         one = teacher(server.url, max_concurrency=1)
         one.stop_when(lambda: len(heard) == 2)
-        assert one.stream(requests(5), lambda place, completion: heard.append(place)) == [*replies(2), *[NOT_BEGUN] * 3]
+        assert one.stream(requests(5), heard.extend) == [*replies(2), *[NOT_BEGUN] * 3]
         assert server.seeds() == heard == [0, 1]
 
 

@@ -122,7 +122,7 @@ def test_an_answer_that_every_request_would_get_stops_the_run_at_the_first(statu
 def test_too_many_errors_stop_the_run_and_what_was_finished_is_with_the_caller():
     kept = {}
     with Misbehaving(lambda asked: good(asked) if asked.seed < 10 else said(400, "no such option")) as server:
-        error = raised(lambda: teacher(server.url, max_concurrency=1).stream(requests(500), kept.__setitem__))
+        error = raised(lambda: teacher(server.url, max_concurrency=1).stream(requests(500), kept.update))
     assert str(error) == (
         "server: 52% of the last 21 requests failed, the last with: 400: no such option; server.error_share_stop is 0.5. "
         "Mend the cause or raise it (1 = never stop), then run again: finished requests are kept, `dvc repro` goes on from them"
@@ -161,7 +161,7 @@ def test_a_wait_is_drawn_between_nothing_and_a_bound_that_doubles():
 
     async def run():
         pace = Pace(replace(SETTINGS, urls=("u",), retries=9, error_share_stop=1.0), wait_s=0.0001, jitter=lambda: 0.5)
-        call = Call(requests(1), lambda place, completion: None, ask, pace=pace)
+        call = Call(requests(1), lambda completions: None, ask, pace=pace)
         land = call._land
 
         def spy(task, now_s):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +35,7 @@ def no_proxy(monkeypatch):
 
 
 def teacher(*urls, key=KEY, **changes):
-    return ServerTeacher(replace(SETTINGS, urls=urls, **changes), fingerprint="served", key=key, wait_s=0.004)
+    return ServerTeacher(replace(SETTINGS, urls=urls, **changes), fingerprint="served", key=key, folder=Path("no folder"), wait_s=0.004)
 
 
 def requests(n, *, start=0):
@@ -232,8 +233,8 @@ def test_an_error_is_handed_on_but_not_kept(tmp_path):
 def test_an_interrupt_in_the_midst_loses_only_what_was_under_way(tmp_path):
     kept = []
 
-    def interrupt(place, completion):
-        kept.append(place)
+    def interrupt(completions):
+        kept.extend(completions)
         if len(kept) == 20:
             raise KeyboardInterrupt
 

@@ -21,6 +21,7 @@ Row = Mapping[str, object]
 Ask = Callable[[Sequence[Request]], list[Completion]]
 Pose = Callable[[Row], dict[str, str] | None]
 TEXT_COLUMNS = ("context", "query", "solution", "answer", "finish", "status", "detail")
+KEPT_DRAW = "answer 0"  # the one whose log-probability a row keeps
 POOL_DRAWS = 2  # accepted problems shown beside seed examples; arXiv 2212.10560, section 2.2
 
 
@@ -97,7 +98,8 @@ def _requests_of(row: Row, draws: Sequence[str], prompt: Prompt, sampling: Sampl
     values |= {"banned_openings": "; ".join(prompt.reply.banned)} | json.loads(str(row["attributes"]))
     gen, drawn_for = sampling.gen, row["call"] if prompt.step in ("context", "query") else row["id"]
     messages, schema = prompt.render(values), schema_of(prompt.reply)
-    return [Request(messages, gen.temperature, gen.top_p, gen.max_tokens, number(sampling.seed, draw, drawn_for), schema) for draw in draws]
+    same = (messages, gen.temperature, gen.top_p, gen.max_tokens)
+    return [Request(*same, number(sampling.seed, draw, drawn_for), schema, logprob=draw == KEPT_DRAW) for draw in draws]
 
 
 def ask_rows(rows: Sequence[Row], draws: Sequence[str], prompt: Prompt, sampling: Sampling, ask: Ask) -> list[Completion | None]:

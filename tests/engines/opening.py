@@ -22,11 +22,13 @@ from espalier.teachers.engines import open_teacher
 from espalier.teachers.hf import HfTeacher
 from espalier.teachers.key import Key
 from espalier.teachers.server import ServerTeacher
+from espalier.tokens import load_chat
 from tests.misbehaving import Answer, Asked, Misbehaving, said, whole
 from tests.worlds import tiny_model
 
 WORDS = [*(f"w{i}" for i in range(20)), *'{ } : , "mood" "sure" "sad" "glad" true false'.split()]
 ROOM = 64  # tokens that the tiny model sees
+OPEN = (("open_user", ""),)
 SETTINGS = Vllm(tensor_parallel=1, replicas=1, memory_share=0.9, context_tokens=0)
 NEEDS_VLLM = (
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vllm is not installed here; `make test-vllm` has it"),
@@ -51,17 +53,19 @@ def open_server(folder: Path) -> Iterator[Teacher]:
 
     def behave(asked: Asked) -> Answer:
         body = asked.body
-        messages = tuple((message["role"], message["content"]) for message in body["messages"])
+        messages = tuple((message["role"], message["content"]) for message in body.get("messages", ())) or OPEN
+        if messages == OPEN:
+            assert (asked.path, body["prompt"]) == ("/v1/completions", load_chat(folder).prompts([OPEN])[0])
         (reply,) = inside.generate([Request(messages, body["temperature"], body["top_p"], body["max_tokens"], body["seed"])])
         if reply.finish == "error":
             return said(400, reply.error)
-        choice = {"index": 0, "message": {"role": "assistant", "content": reply.text}, "finish_reason": reply.finish}
-        choice |= {"logprobs": {"content": [{"token": "x", "logprob": reply.logprob_mean}] * reply.tokens}}
+        choice = {"index": 0, "text": reply.text} if messages == OPEN else {"index": 0, "message": {"role": "assistant", "content": reply.text}}
+        choice |= {"finish_reason": reply.finish, "logprobs": {"content": [{"token": "x", "logprob": reply.logprob_mean}] * reply.tokens}}
         usage = {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.tokens}
         return Answer(body=json.dumps(whole(asked.seed, choices=[choice], usage=usage)).encode())
 
     with Misbehaving(behave) as server:
-        yield _client(server.url)
+        yield _client(server.url, folder)
 
 
 @contextlib.contextmanager
@@ -84,7 +88,7 @@ def open_vllm_serve(folder: Path) -> Iterator[Teacher]:
         process = subprocess.Popen(command, env=inherited | quiet | {"TORCH_COMPILE_DISABLE": "1"}, stdout=log, stderr=log, start_new_session=True)
     try:
         _wait_until_it_answers(f"http://127.0.0.1:{port}/health", process, folder.parent / "serve.log")
-        yield _client(f"http://127.0.0.1:{port}/v1")
+        yield _client(f"http://127.0.0.1:{port}/v1", folder)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -105,9 +109,9 @@ STRUCTURED = ("vllm", "vllm serve")
 OUR_IDS = ("hf", "server", "vllm")  # prompts are made by our own chat form, also inside the loopback server
 
 
-def _client(url: str) -> ServerTeacher:
+def _client(url: str, folder: Path) -> ServerTeacher:
     settings = Server((url,), "m", "TEST_API_KEY", max_concurrency=8, timeout_s=120.0, retries=0, error_share_stop=1.0)
-    return ServerTeacher(settings, fingerprint="served", key=Key("TEST_API_KEY", ""))
+    return ServerTeacher(settings, fingerprint="served", key=Key("TEST_API_KEY", ""), folder=folder)
 
 
 def _wait_until_it_answers(url: str, process: subprocess.Popen, log: Path) -> None:

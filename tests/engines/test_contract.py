@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from espalier.model import load_model
 from espalier.seeds import number
 from espalier.teachers.base import Request
 from espalier.tokens import load_chat
-from tests.engines.opening import OUR_IDS, ROOM, SCORING, STRUCTURED, WORDS
+from tests.engines.opening import OPEN, OUR_IDS, ROOM, SCORING, STRUCTURED, WORDS
 
 SCHEMA = json.dumps(
     {
@@ -68,6 +69,23 @@ def test_a_seed_repeats_its_reply_in_any_company(engine):
     together = words(teacher.generate(requests))
     assert words(teacher.generate(requests[::-1])) == together[::-1]
     assert [words(teacher.generate([one]))[0] for one in requests] == together
+
+
+def test_an_open_turn_of_the_user_is_written_by_the_teacher(engine, folder):
+    _, teacher = engine
+    chat = load_chat(folder)
+    (prompt,) = chat.prompts([OPEN])
+    (reply,) = teacher.generate([Request(OPEN, 0.0, 1.0, 1, 0)])
+    best = int(next_logprobs(folder, prompt)[-1].argmax())
+    assert (reply.prompt_tokens, reply.tokens) == (len(prompt), 1)
+    assert (reply.text, reply.finish) == (("", "stop") if best == chat.end_id else (chat.decode([[best]])[0], "length"))
+
+
+def test_a_reply_is_the_same_whether_its_log_probability_is_wanted_or_not(engine):
+    _, teacher = engine
+    requests = asked(12)
+    unwanted = [replace(one, logprob=i % 3 == 0) for i, one in enumerate(requests)]
+    assert words(teacher.generate(unwanted)) == words(teacher.generate(requests))
 
 
 def test_other_seeds_give_other_replies(engine):

@@ -120,7 +120,7 @@ def test_the_completions_are_those_of_hf_in_the_same_batches_and_a_second_run_as
     def load():
         raise AssertionError("nothing is missing")
 
-    assert run(lambda: teacher, asked, chunk_rows("ray", 10)) == (undisturbed, [*((done, 0) for done in range(1, 601)), (600, 0)])
+    assert run(lambda: teacher, asked, chunk_rows("ray", 10)) == (undisturbed, [*((done, 0) for done in range(BATCH, 601, BATCH)), (600, 0)])
     assert run(load, asked, chunk_rows("ray", 10)) == (undisturbed, [(600, 600)])
     assert run(lambda: hf, plain, chunk_rows("hf", BATCH))[0] == undisturbed
     assert lies(tmp_path / "ray.sqlite") == lies(tmp_path / "hf.sqlite")
@@ -138,7 +138,7 @@ def test_scores_are_those_of_hf(cluster, folder, hf, undisturbed):
 def test_a_worker_killed_in_mid_batch_costs_nothing_but_time(cluster, folder, undisturbed, tmp_path):
     notes, had = tmp_path / "notes", []
     teacher = RayTeacher(settings(cluster), folder, open_replica=partial(Noting, inside=HfTeacher, notes=notes, dies_at=150, deaths=1))
-    assert teacher.stream(REQUESTS, lambda place, completion: had.append((place, completion))) == undisturbed
+    assert teacher.stream(REQUESTS, lambda completions: had.extend(completions.items())) == undisturbed
     assert sorted(had, key=lambda one: one[0]) == [*enumerate(undisturbed)]  # each place once
     done = read_notes(notes)
     assert [seed for _, _, seed in done].count(150) == 2  # done, lost with its worker, and done again
@@ -151,8 +151,8 @@ def test_a_node_removed_in_mid_run_costs_nothing_but_time(cluster, folder, undis
     teacher = RayTeacher(settings(cluster), folder, open_replica=partial(Noting, inside=HfTeacher, notes=notes))
     (node,) = cluster.worker_nodes
 
-    def done(place, completion):
-        had.append(place)
+    def done(completions):
+        had.extend(completions)
         if node in cluster.worker_nodes and node.node_id in {one for _, one, _ in read_notes(notes)}:
             cluster.remove_node(node, allow_graceful=False)
 
@@ -172,7 +172,7 @@ def test_a_batch_that_kills_its_worker_each_time_is_an_error_after_the_retries(c
     notes, had = tmp_path / "notes", []
     few = settings(cluster, replicas=1, retries=1)
     teacher = RayTeacher(few, folder, open_replica=partial(Noting, inside=Echo, notes=notes, dies_at=100, deaths=9))
-    message = raised(lambda: teacher.stream(REQUESTS[: 5 * BATCH], lambda place, completion: had.append(place)))
+    message = raised(lambda: teacher.stream(REQUESTS[: 5 * BATCH], had.extend))
     assert re.fullmatch(
         r"ray: a batch was lost 2 times with its worker \(.+\); see why workers end there \(memory: lower ray.batch_requests\), or raise ray.retries; "
         "what was answered is in the cache",
@@ -194,7 +194,7 @@ def test_a_replica_that_sees_another_model_is_an_error_with_path_node_and_both_f
 def test_a_stop_keeps_what_is_back_and_leaves_the_rest_for_the_next_run(cluster, folder):
     teacher, had = RayTeacher(settings(cluster), folder, open_replica=Echo), []
     teacher.stop_when(lambda: len(had) >= 2 * BATCH)
-    completions = teacher.stream(REQUESTS, lambda place, completion: had.append(place))
+    completions = teacher.stream(REQUESTS, had.extend)
     assert len(had) == 2 * BATCH
     assert [place for place, completion in enumerate(completions) if completion != NOT_BEGUN] == sorted(had)
     assert [completions[place] for place in had] == Echo(folder).generate([REQUESTS[place] for place in had])

@@ -3,7 +3,7 @@
 A failed request is a completion with a status, not an exception.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -15,6 +15,8 @@ class Request:
     """One reply that is wanted. `seed` belongs to the row, the step and the sample, so that k answers differ and yet repeat exactly.
 
     schema: the JSON schema, as text, that engines with structured output hold the reply to (vllm, server; others pass it by); "" for free text.
+    logprob: whether the completion's logprob_mean will be looked at; it costs vLLM up to 30 % of its speed (LOG.md). No part of the cache key: it decides no
+    word, and one seed always wants it or never does.
     """
 
     messages: Messages
@@ -23,11 +25,13 @@ class Request:
     max_tokens: int
     seed: int
     schema: str = ""
+    logprob: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A reply. finish: stop | length | error; logprob_mean: nats a token under the model at temperature 1.
+    """A reply. finish: stop | length | error; logprob_mean: nats a token under the model at temperature 1, 0.0 where it was not asked for
+    or an endpoint gives none.
 
     tokens and logprob_mean count the end token, but for endpoints that leave it out.
     """
@@ -41,7 +45,7 @@ class Completion:
 
 
 NOT_BEGUN = Completion("", "error", 0, 0, 0.0, "not begun, the run was interrupted")
-Done = Callable[[int, Completion], None]
+Done = Callable[[Mapping[int, Completion]], None]  # completions by the places of their requests
 
 
 class Teacher(Protocol):
@@ -60,10 +64,10 @@ class Teacher(Protocol):
 
 @runtime_checkable
 class Streaming(Protocol):
-    """What an engine also offers that finishes requests one by one, so that each can be kept at once."""
+    """What an engine also offers that finishes requests one by one or batch by batch, so that each can be kept at once."""
 
     def stream(self, requests: Sequence[Request], done: Done) -> list[Completion]:
-        """As generate; before it returns or raises, `done` has had the place and completion of every finished request, in any order."""
+        """As generate; before it returns or raises, `done` has had every finished completion once, in any order: those that hang on each other together."""
 
 
 @runtime_checkable

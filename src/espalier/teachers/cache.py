@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -30,7 +30,7 @@ create table completions (
 """
 COLUMNS = "key, max_tokens, teacher, text, finish, prompt_tokens, tokens, logprob_mean, error"
 REPLY = "text, finish, prompt_tokens, tokens, logprob_mean, error"  # the columns that make a Completion
-IN_THE_HASH = tuple(field.name for field in fields(Request) if field.name not in ("max_tokens", "schema"))
+IN_THE_HASH = tuple(field.name for field in fields(Request) if field.name not in ("max_tokens", "schema", "logprob"))
 BUSY_S = 60.0  # how long a stage waits for another one's write
 
 
@@ -177,7 +177,7 @@ def generate_cached(
 
     A chunk is written in one transaction, and chunks are cut before anything is looked up. So a resumed run puts the same rows through the model together as
     an undisturbed one, and floating-point sums, which depend on the batch, come out the same to the last bit.
-    A streaming engine's completions do not hang on their neighbours: each is written as soon as it is there.
+    What a streaming engine hands over is written at once, in one transaction: its completions do not hang on others than those.
     teacher: called only if something is missing (loading a model takes seconds). progress: called with (done, found in the cache).
     heard: called with every completion that the teacher gave. at_work: gives what is entered while a chunk is under way and left when it is kept.
     """
@@ -211,12 +211,12 @@ def _ask(
         for completion in completions.values():
             heard(completion)
 
-    def keep_one(place: int, completion: Completion) -> None:
-        keep({keys[place]: completion})
+    def keep_some(completions: Mapping[int, Completion]) -> None:
+        keep({keys[place]: completion for place, completion in completions.items()})
         progress(done)
 
     if isinstance(teacher, Streaming):
-        return dict(zip(keys, teacher.stream(requests, keep_one), strict=True))
+        return dict(zip(keys, teacher.stream(requests, keep_some), strict=True))
     fresh = dict(zip(keys, teacher.generate(requests), strict=True))
     keep({key: completion for key, completion in fresh.items() if completion != NOT_BEGUN})
     return fresh

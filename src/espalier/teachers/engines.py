@@ -45,7 +45,7 @@ def _open_server(folder: Path, settings: Server | None) -> Teacher:
     assert settings is not None
     key = read_key(settings.key_variable)
     check_served(folder, ask_served(settings, key=key))
-    return ServerTeacher(settings, fingerprint=teacher_fingerprint(folder), key=key)
+    return ServerTeacher(settings, fingerprint=teacher_fingerprint(folder), key=key, folder=teacher_folder(folder))
 
 
 def _open_vllm(folder: Path, settings: Vllm | None) -> Teacher:

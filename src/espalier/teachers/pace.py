@@ -185,7 +185,7 @@ class Call:
 
     def _finish(self, place: int, completion: Completion) -> None:
         self._completions[place] = completion
-        self._done(place, completion)
+        self._done({place: completion})
         self._pace.check_share(completion)
 
     def _fail(self, place: int, failure: Failure, now_s: float) -> None:

@@ -56,23 +56,24 @@ class RayTeacher:
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion for each request, in their order."""
-        return self.stream(requests, lambda place, completion: None)
+        return self.stream(requests, lambda completions: None)
 
     def stream(self, requests: Sequence[Request], done: Done) -> list[Completion]:
         """As generate; `done` has a batch's completions when the batch is back. Raises: EspalierError when a replica refuses, or dies too often."""
         completions: dict[int, Completion] = {}
-        for place, values in self._answers(write_completions, [asdict(request) for request in requests]):
-            completions[place] = Completion(*values)
-            done(place, completions[place])
+        for answers in self._answers(write_completions, [asdict(request) for request in requests]):
+            some = {place: Completion(*values) for place, values in answers.items()}
+            completions |= some
+            done(some)
         return [completions.get(place, NOT_BEGUN) for place in range(len(requests))]
 
     def score(self, pairs: Sequence[tuple[Messages, str]]) -> list[tuple[float, int]]:
         """Log-probability in nats and number of tokens of each reply, the end token included."""
-        sums = dict(self._answers(write_scores, pairs))
+        sums = {place: sum for answers in self._answers(write_scores, pairs) for place, sum in answers.items()}
         return [tuple(sums[place]) for place in range(len(pairs))]
 
-    def _answers(self, work: Work, asked: Sequence[object]) -> Iterator[tuple[int, Any]]:
-        """The answer to each of `asked` with its place, batch by batch as they come back; each place once."""
+    def _answers(self, work: Work, asked: Sequence[object]) -> Iterator[dict[int, Any]]:
+        """The answers to a batch of `asked` by their places, as they come back; each place once."""
         import ray
 
         if not asked:
@@ -80,7 +81,7 @@ class RayTeacher:
         answers = self._ask(list(_tables(asked, self._settings.batch_requests)), work)
         try:
             for batch in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                yield from _read(batch)
+                yield _read(batch)
                 if self._stop():
                     return
         except ray.exceptions.RayError as error:
@@ -167,10 +168,10 @@ def _tables(asked: Sequence[object], size: int) -> Iterator["pyarrow.Table"]:
         yield pyarrow.table({"place": range(at, at + len(lines)), "asked": lines})
 
 
-def _read(batch: "pyarrow.Table") -> Iterator[tuple[int, Any]]:
+def _read(batch: "pyarrow.Table") -> dict[int, Any]:
     if refusal := batch["refusal"][0].as_py():
         raise EspalierError(refusal)
-    yield from zip(batch["place"].to_pylist(), map(json.loads, batch["answer"].to_pylist()), strict=True)
+    return dict(zip(batch["place"].to_pylist(), map(json.loads, batch["answer"].to_pylist()), strict=True))
 
 
 def _messages(lists: Sequence[Sequence[str]]) -> Messages:

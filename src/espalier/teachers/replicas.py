@@ -86,7 +86,7 @@ class Replicas:
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion for each request, in their order. Raises: as `stream`."""
-        return self._run(requests, lambda place, completion: None)
+        return self._run(requests, lambda completions: None)
 
     def stream(self, requests: Sequence[Request], done: Done) -> list[Completion]:
         """As generate; `done` has every completion as soon as it is there. Raises: EspalierError when no engine is left."""
@@ -94,7 +94,7 @@ class Replicas:
 
     def score(self, pairs: Sequence[tuple[Messages, str]]) -> list[Score]:
         """Log-probability in nats and number of tokens of each reply. Raises: EspalierError when no engine is left, or two died of a pair."""
-        return self._run(pairs, lambda place, score: None)
+        return self._run(pairs, lambda scores: None)
 
     def close(self) -> None:
         """End the processes."""
@@ -114,10 +114,10 @@ class Replicas:
                         waiting.appendleft(i)
                     else:
                         finished.append((place, self._given_up(work[i])))
-            for place, result in finished:
-                if (i := place - first) in range(len(work)) and i not in results:
-                    results[i] = result
-                    done(i, result)
+            fresh = {i: result for place, result in finished if (i := place - first) in range(len(work)) and i not in results}
+            results |= fresh
+            if fresh:
+                done(fresh)
         return [results[i] for i in range(len(work))]
 
     def _hand_out(self, work: Sequence[Work], waiting: deque[int], first: int) -> None:

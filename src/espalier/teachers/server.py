@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, cached_property
+from pathlib import Path
 
 import httpx2
 
@@ -20,9 +21,10 @@ from espalier.params import did_you_mean
 from espalier.prompts import Messages, is_open
 from espalier.settings import Server
 from espalier.teachers.base import Completion, Done, Request, never
+from espalier.teachers.chat import ChatForm, open_chat
 from espalier.teachers.key import Key
 from espalier.teachers.pace import Call, Failure, Outcome, Pace
-from espalier.teachers.wire import read_reply, read_served, request_body, said
+from espalier.teachers.wire import open_body, read_reply, read_served, request_body, said
 
 WAIT_S = 0.5  # the first wait after a failure
 LOOK_S = 20.0  # patience with a list of models
@@ -43,10 +45,10 @@ for _name in ("httpx2", "httpcore2"):  # they log headers and reason phrases of 
 class ServerTeacher:
     """A model behind URLs; see teachers/base.py for the interface. Requests are answered one by one, in any order."""
 
-    def __init__(self, settings: Server, *, fingerprint: str, key: Key, wait_s: float = WAIT_S) -> None:
-        """fingerprint: that of the pin; wait_s: the first wait after a failure."""
+    def __init__(self, settings: Server, *, fingerprint: str, key: Key, folder: Path, wait_s: float = WAIT_S) -> None:
+        """fingerprint: that of the pin; folder: holds the tokenizer, which is read for open user turns alone; wait_s: the first wait after a failure."""
         self.fingerprint = fingerprint
-        self._settings, self._key = settings, key
+        self._settings, self._key, self._folder = settings, key, folder
         self._pace = Pace(settings, wait_s=wait_s)
         self._stop: Callable[[], bool] = never
 
@@ -56,15 +58,13 @@ class ServerTeacher:
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion for each request, in their order. Raises: as `stream`."""
-        return self.stream(requests, lambda place, completion: None)
+        return self.stream(requests, lambda completions: None)
 
     def stream(self, requests: Sequence[Request], done: Done) -> list[Completion]:
         """As generate; `done` has every completion as soon as it is whole.
 
         Raises: EspalierError when going on makes no sense: a key or model that is refused, too many errors or retries, no URL that answers.
         """
-        if any(is_open(request.messages) for request in requests):
-            raise EspalierError("teacher.engine is server: an endpoint cannot leave the user's turn open (magpie); use hf, vllm or ray for that recipe")
         return asyncio.run(self._run(requests, done))
 
     def score(self, pairs: Sequence[tuple[Messages, str]]) -> list[tuple[float, int]]:
@@ -75,11 +75,23 @@ class ServerTeacher:
         async with _client(self._key) as client:
 
             async def ask(url: str, request: Request) -> Outcome:
-                body = request_body(request, model=self._settings.model)
-                answer = await _fetch(client, "POST", f"{url}/chat/completions", self._key, timeout_s=self._settings.timeout_s, json=body)
+                path, body = self._post(request)
+                answer = await _fetch(client, "POST", f"{url}/{path}", self._key, timeout_s=self._settings.timeout_s, json=body)
                 return answer if isinstance(answer, Failure) else _judge(url, answer, self._key)
 
             return await Call(requests, done, ask, pace=self._pace, stop=self._stop).run()
+
+    def _post(self, request: Request) -> tuple[str, dict[str, object]]:
+        """The path below the URL, and the body."""
+        model = self._settings.model
+        if not is_open(request.messages):
+            return "chat/completions", request_body(request, model=model)
+        (prompt,) = self._chat.prompts([request.messages])
+        return "completions", open_body(request, prompt, model=model, end_ids=self._chat.end_ids(request.messages))
+
+    @cached_property
+    def _chat(self) -> ChatForm:
+        return open_chat(self._folder)
 
 
 def ask_served(settings: Server, *, key: Key) -> dict[str, object]:

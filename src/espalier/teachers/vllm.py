@@ -67,7 +67,11 @@ class VllmTeacher:
         return self._run(pairs)
 
     def submit(self, work: Sequence[tuple[Place, Work]]) -> None:
-        """Take requests and pairs; `step` gives each back once."""
+        """Take requests and pairs; `step` gives each back once.
+
+        Those that want log-probabilities go first: where one of a batch does, vLLM computes them for all.
+        """
+        work = sorted(work, key=lambda one: isinstance(one[1], Request) and not one[1].logprob)
         asked = [one.messages if isinstance(one, Request) else one[0] for _, one in work]
         for (place, one), prompt in zip(work, self._chat.prompts(asked), strict=True):
             if isinstance(one, Request):
@@ -115,7 +119,7 @@ class VllmTeacher:
                 seed=request.seed,
                 stop_token_ids=list(self._chat.end_ids(request.messages)),
                 ignore_eos=True,  # only the chat's ends count, whatever the folder's other files say
-                logprobs=0,
+                logprobs=0 if request.logprob else None,
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
                 structured_outputs=StructuredOutputsParams(json=request.schema) if request.schema else None,
@@ -193,7 +197,7 @@ def _completion(output: "RequestOutput", text: str) -> Completion:
     prompt_tokens, tokens = len(output.prompt_token_ids or ()), len(made.token_ids)
     if made.finish_reason not in ("stop", "length"):
         return _refused(prompt_tokens, f"vllm ended it with {made.finish_reason}")
-    return Completion(text, made.finish_reason, prompt_tokens, tokens, made.cumulative_logprob / max(tokens, 1))
+    return Completion(text, made.finish_reason, prompt_tokens, tokens, (made.cumulative_logprob or 0.0) / max(tokens, 1))
 
 
 def _score(output: "RequestOutput", reply: list[int]) -> Score:

@@ -1,12 +1,12 @@
 """What goes over the wire to an OpenAI-compatible endpoint and back: the body of a request, and strict reading of what is answered.
 
 A body that is not whole and right in every field that we use is refused with a ValueError that says why; nothing is guessed.
-Source: the OpenAI API reference, "Chat completions", "Structured outputs" and "Models"; max_model_len is vLLM's.
+Source: the OpenAI API reference, "Chat completions", "Completions", "Structured outputs" and "Models"; max_model_len is vLLM's.
 """
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from espalier.teachers.base import Completion, Request
@@ -18,19 +18,31 @@ SAID, SHOWN = 200, 60  # characters of a server's words, and of a wrong value, t
 
 
 def request_body(request: Request, *, model: str) -> dict[str, object]:
-    """The JSON of one request."""
-    body = {
+    """The JSON of one request for a chat completion."""
+    body = {"messages": [{"role": role, "content": text} for role, text in request.messages], **_drawn(request, model)}
+    if request.logprob:
+        body["logprobs"] = True
+    if request.schema:
+        body["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "schema": json.loads(request.schema), "strict": True}}
+    return body
+
+
+def open_body(request: Request, prompt: Sequence[int], *, model: str, end_ids: Sequence[int]) -> dict[str, object]:
+    """The JSON of one request that leaves the user's turn open: a plain completion of token ids, which a chat completion cannot be.
+
+    `stop_token_ids` is vLLM's and SGLang's; an endpoint without it stops by its own generation config.
+    """
+    return {"prompt": list(prompt), "stop_token_ids": list(end_ids), **_drawn(request, model)}
+
+
+def _drawn(request: Request, model: str) -> dict[str, object]:
+    return {
         "model": model,
-        "messages": [{"role": role, "content": text} for role, text in request.messages],
         "temperature": request.temperature,
         "top_p": request.top_p,
         "max_tokens": request.max_tokens,
         "seed": request.seed,
-        "logprobs": True,
     }
-    if request.schema:
-        body["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "schema": json.loads(request.schema), "strict": True}}
-    return body
 
 
 def read_reply(body: bytes) -> Completion:
@@ -46,7 +58,7 @@ def read_reply(body: bytes) -> Completion:
         return Completion("", "error", prompt_tokens, tokens, 0.0, f"finish_reason {finish}")
     if finish not in FINISHES:
         raise ValueError(f"finish_reason {_shown(finish)}; stop or length is wanted")
-    text = _take(_take(choices[0], "message", dict), "content", str)
+    text = _take(choices[0], "text", str) if "text" in choices[0] else _take(_take(choices[0], "message", dict), "content", str)
     text.encode()  # half a surrogate pair is no text, and sqlite would refuse it
     return Completion(text, FINISHES[finish], prompt_tokens, tokens, _logprob_mean(choices[0].get("logprobs")))
 
