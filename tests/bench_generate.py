@@ -170,8 +170,9 @@ def _vllm_lines() -> list[Line]:
         return []
     from tests.bench_vllm import rows
 
-    (_, ours, _), *peers = ([part.strip() for part in row.strip("| ").split("|")] for row in rows())
-    return [(f"the engine vllm, tokens/s, against {name}", ours, speed, ratio, "", "") for name, speed, ratio in peers]
+    found = [[part.strip() for part in row.strip("| ").split("|")] for row in rows()]
+    half = len(found) // 2
+    return [(f"{name}, tokens/s, against {peer}", ours, speed, ratio, "ratio 0.95", _met(float(ratio) >= 0.95)) for (name, ours, ratio), (peer, speed, _) in zip(found[:half], found[half:], strict=True)]
 
 
 def _met(fact: bool) -> str:

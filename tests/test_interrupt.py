@@ -1,10 +1,13 @@
 """Ctrl-C in the middle of a generation stage or a preview: what is under way is kept, the exit code is 130, and the next run asks for the rest only."""
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -62,6 +65,17 @@ def ended(child):
     return child.returncode, err.splitlines()
 
 
+def dvc_process(*arguments):
+    """dvc in a group of its own, as a shell starts it."""
+    code = "import sys; from dvc.cli import main; sys.exit(main(sys.argv[1:]))"
+    return python(code, *arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def dvc(*arguments):
+    code, lines = ended(dvc_process(*arguments))
+    assert code == 0, lines
+
+
 def run_query():
     """The stage query of direct, in this process; the bytes that it left."""
     from stages.query import main
@@ -85,6 +99,23 @@ def test_the_first_ctrl_c_in_a_stage_keeps_the_chunk_under_way_and_the_next_run_
     assert f"{ROWS} requests, 0 from the cache" in said
     assert resumed == undisturbed
     assert lies(study / "cache.sqlite") == lies(study / "other.sqlite")
+
+
+def test_ctrl_c_under_dvc_repro_is_left_to_the_stage_and_the_next_repro_goes_on(study):
+    """A terminal sends SIGINT to dvc, its shell and the stage at once."""
+    (study / "ctrl_c.py").write_text(textwrap.dedent(INTERRUPTED).replace("os.kill(os.getpid()", "os.killpg(os.getpgrp()"))
+    command = f"{sys.executable} ctrl_c.py 1 stages.query main direct"
+    (study / "dvc.yaml").write_text(json.dumps({"stages": {"query": {"cmd": command, "deps": ["data/context/direct"], "outs": ["data/query"]}}}))
+    dvc("init", "--no-scm", "--quiet")
+    code, lines = ended(dvc_process("repro"))
+    assert code != 0
+    assert f"query@direct: interrupted: {2 * CHUNK_ROWS} of {ROWS} requests are done and kept, `dvc repro` goes on from there" in lines
+    assert len(held(study / "cache.sqlite")) == 2 * CHUNK_ROWS
+    (study / "dvc.yaml").write_text((study / "dvc.yaml").read_text().replace("ctrl_c.py 1", "ctrl_c.py 0"))
+    code, lines = ended(dvc_process("repro"))
+    assert code == 0
+    assert [line for line in lines if f"{ROWS} requests, {2 * CHUNK_ROWS} from the cache" in line] != []
+    assert (study / "dvc.lock").is_file()
 
 
 def test_the_second_ctrl_c_stops_at_once_and_what_was_written_stays(study):

@@ -1,12 +1,24 @@
 """Ctrl-C while requests are under way: the first one lets them end and be kept, the second one does not wait."""
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
 SAID = b"\n  interrupted: what is under way is finished and kept; Ctrl-C again stops at once\n"
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[None]:
+    """Processes started inside never hear Ctrl-C, which a terminal sends to all of them; this one hears it when the block ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Interrupt:

@@ -9,7 +9,6 @@ import contextlib
 import multiprocessing
 import os
 import queue
-import signal
 import threading
 import time
 import weakref
@@ -20,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
 from espalier.errors import EspalierError
+from espalier.interrupt import unheard
 from espalier.prompts import Messages
 from espalier.teachers.base import Completion, Done, Request
 
@@ -186,14 +186,14 @@ def _launch(opener: Opener) -> Replica:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(opener, theirs))
-    process.start()
+    with unheard():  # Ctrl-C is the parent's to hear
+        process.start()
     theirs.close()
     return Replica(process, ours)
 
 
 def _serve(opener: Opener, connection: Connection) -> None:
     """The life of a process: open the engine, then take work and give results until the parent hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
     if opener.devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = opener.devices
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # a killed process leaves none of its own behind

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espalier.errors import EspalierError
+from espalier.interrupt import unheard
 from espalier.prompts import Messages
 from espalier.settings import Vllm
 from espalier.teachers.base import Completion, Request
@@ -169,18 +170,19 @@ def _start(folder: Path, settings: Vllm) -> "LLM":
 
     place = {"dtype": "bfloat16"} if on_gpu else {"dtype": "float32", "enforce_eager": True, "enable_chunked_prefill": False}
     try:
-        return LLM(
-            str(folder),
-            tensor_parallel_size=settings.tensor_parallel,
-            gpu_memory_utilization=settings.memory_share,
-            max_model_len=settings.context_tokens or None,
-            enable_prefix_caching=True,
-            generation_config="vllm",  # all that decides a reply is in the request
-            logprobs_mode="raw_logprobs",  # of the model at temperature 1
-            structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},  # else a small model fills its reply with spaces
-            use_tqdm_on_load=False,
-            **place,
-        )
+        with unheard():  # by the processes that hold a part of the model
+            return LLM(
+                str(folder),
+                tensor_parallel_size=settings.tensor_parallel,
+                gpu_memory_utilization=settings.memory_share,
+                max_model_len=settings.context_tokens or None,
+                enable_prefix_caching=True,
+                generation_config="vllm",  # all that decides a reply is in the request
+                logprobs_mode="raw_logprobs",  # of the model at temperature 1
+                structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},  # else a small model fills its reply with spaces
+                use_tqdm_on_load=False,
+                **place,
+            )
     except (ValueError, RuntimeError, OSError, KeyError, ImportError, AssertionError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise EspalierError(f"{folder}: the engine vllm does not start with this model ({reason}); look at params.yaml's section vllm, or use hf") from error
