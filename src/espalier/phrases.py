@@ -23,7 +23,8 @@ STOP_WORDS = frozenset(
     "than that the their them then there they this to was we were what when which who will with would you your".split()
 )
 # Marks of chat templates that have no place in a reply: control tokens, and the headings of the Alpaca prompt (tatsu-lab/stanford_alpaca, train.py).
-TEMPLATE_MARKS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "[/inst]", "<<sys>>", "### instruction:", "### response:", "\nhuman:", "\nuser:")
+TEMPLATE_MARKS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "[/inst]", "<<sys>>", "### instruction:", "### response:")
+TURNS = ("human:", "user:")  # at the start of a later line: the reply goes on as a conversation with itself
 # A query with one of these words may rightly be answered in another language or script.
 LANGUAGE_WORDS = frozenset(
     "translate translation translated translating language languages arabic chinese mandarin cantonese japanese kanji hiragana katakana korean hangul hindi "

@@ -79,7 +79,7 @@ def letters(text: Text) -> str | None:
     """At least 80 % of the words hold a letter."""
     if not is_prose(text):
         return None
-    count = sum(word.isalpha() or any(map(str.isalpha, word)) for word in text.words)
+    count = sum(word[0].isalpha() or any(map(str.isalpha, word)) for word in text.words)
     return f"{count} of {len(text.words)} words hold a letter" if count / len(text.words) < MIN_LETTERS else None
 
 

@@ -21,7 +21,7 @@ MISREAD = re.compile("[ÃÂ][\u0080-\u00bf€‚ƒ„†‡ˆ‰Š‹ŒŽ‘’�
 
 def english(text: Text) -> str | None:
     """At least 5 % of 20 or more plain words are function words of English. Says nothing of code, or where the query names a language."""
-    if text.is_code or len(text.words) < MIN_PLAIN_WORDS:
+    if text.is_code or len(text.words) < MIN_PLAIN_WORDS or sum(map(STOP_WORDS.__contains__, text.words)) >= MIN_STOP_SHARE * len(text.words):
         return None
     plain = [word for word in text.folded.translate(MARKS).split() if word.isalpha()]
     if len(plain) < MIN_PLAIN_WORDS:

@@ -11,9 +11,10 @@ from espalier.text import words
 LONG_WORDS = 50  # Gopher's shortest document (arXiv 2112.11446, appendix A.1.1): rules made for pages say nothing of shorter replies
 CODE_SHARE = 0.3  # ours: share of lines that look like code from which a reply is read as code
 PARAGRAPH_BREAK = re.compile(r"\n\s*\n")
+CODE_ENDS = (";", "{", "}", ");", "):", "*/", "</")
 CODE_LINE = re.compile(
-    r"[;{}]\s*$|^\s*(?:def |class |import |from \w+ import|return\b|print\(|for .*:$|if .*:$|else:|elif |#include |<[/!?]?\w[^>]*>|</|//|@\w|var |let |const |"
-    r"function |public |private |select |insert |create table)|^\s*\w[\w.\[\]]* ?[-+*/]?= ?\S|\w\(.*\)\s*$|^\s{4,}\S|^\s*[.#]?\w[\w-]* ?\{",
+    r"\s*(?:def |class |import |from \w+ import|return\b|print\(|for .*:$|if .*:$|else:|elif |#include| {4}\S|<[/!?]?\w[^>]*>|</|//|@\w|var |let |const |"
+    r"function |public |private |select |insert |create table|\w[\w.\[\]]* ?[-+*/]?= ?\S|[.#]?\w[\w-]* ?\{|[\w.]+\(.*\)\s*$)",
     re.IGNORECASE,
 )
 
@@ -72,4 +73,4 @@ def looks_like_code(text: str, lines: Sequence[str]) -> bool:
     """
     if "```" in text:
         return True
-    return bool(lines) and sum(CODE_LINE.search(line) is not None for line in lines) >= CODE_SHARE * len(lines)
+    return bool(lines) and sum(line.rstrip().endswith(CODE_ENDS) or CODE_LINE.match(line) is not None for line in lines) >= CODE_SHARE * len(lines)

@@ -1,7 +1,7 @@
 """Faults of replies: empty, refused, leaked, echoed, cut off, begun with a banned opening. The word lists are those of the gates (`espalier.phrases`)."""
 
-from espalier.gates import leaks, opens_badly, says_nothing
-from espalier.phrases import OPEN_ENDS, REFUSAL, SHORT_WORDS, TEMPLATE_MARKS
+from espalier.gates import opens_badly, says_nothing
+from espalier.phrases import LEAKS, OPEN_ENDS, REFUSAL, SHORT_WORDS, TEMPLATE_MARKS, TURNS
 from espalier.scorers.rules.reading import Text
 from espalier.scorers.rules.rule import Rule
 from espalier.text import match_words
@@ -25,12 +25,13 @@ def refusal(text: Text) -> str | None:
 
 def leak(text: Text) -> str | None:
     """Words of a generation prompt or marks of a chat template stand in the text."""
-    found = leaks(text.text)
-    if found or text.is_document:
-        return found
-    low = text.text.lower()
-    mark = next((mark for mark in TEMPLATE_MARKS if mark in low), None)
-    return f"holds a template's {mark.strip()}" if mark else None
+    words = next((words for words in LEAKS if words in text.folded), None)
+    if words or text.is_document:
+        return f"leaks the prompt: {words}" if words else None
+    mark = next((mark for mark in TEMPLATE_MARKS if mark in text.folded), None)
+    if mark is None and any(turn in text.folded for turn in TURNS):
+        mark = next((turn for line in text.lines[1:] for turn in TURNS if line.lower().startswith(turn)), None)
+    return f"holds a template's {mark}" if mark else None
 
 
 def echo(text: Text) -> str | None:
