@@ -53,8 +53,8 @@ docs: $(READY)  ## write the generated parts of the README
 deps: $(READY)  ## write the code deps of dvc.yaml from the imports
 	$(BIN)/python tests/closure.py
 
-bench-generate: $(READY)  ## the speeds of LOG.md: replies beside transformers (and vLLM), cached replies, plans
-	$(BIN)/python -m tests.bench_generate
+bench-generate: $(VLLM_READY)  ## the speeds of LOG.md: replies beside transformers and vLLM, cached replies, plans
+	$(VLLM)/bin/python -m tests.bench_generate
 
 difficulty: $(READY)  ## how hard each leaf is for the teacher and for a student, the table of LOG.md
 	$(BIN)/python tests/difficulty.py

@@ -8,9 +8,10 @@ import polars
 from espalier.checkpoints import checkpoint_folder, drop_checkpoints
 from espalier.io import read_bytes, write_json, write_rows
 from espalier.log import say
-from espalier.model import SIZES, build_model, count_parameters, save_model
+from espalier.model import build_model, save_model
 from espalier.progress import Progress
 from espalier.seeds import digest, number
+from espalier.sizes import SIZES, count_parameters
 from espalier.stage import stage
 from espalier.tokens import Packed, load_chat, save_chat
 from espalier.train import Checkpoints, train_metrics, train_model
@@ -23,9 +24,10 @@ def main(params, recipe, seed):
     chat, shape = load_chat(source), SIZES[settings.size]
     data = Packed(*(numpy.load(source / f"{name}.npy", mmap_mode="r") for name in ("tokens", "documents", "targets")))
     run = checkpoint_folder("train", recipe, seed, digest(settings, read_bytes(source / "tokens.npy").hex()))
-    model = build_model(shape, vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=number("train", seed) % 2**32, size=settings.size)
+    model = build_model(shape, vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=number("train", seed) % 2**32)
+    parameters = count_parameters(shape, chat.size)
     size, all_tokens = data.tokens_NT.size, settings.optimizer.tokens
-    say(f"train: {count_parameters(model):,} parameters on {size:,} packed tokens of {recipe}, seed {seed}, {all_tokens:,} tokens in all")
+    say(f"train: {parameters:,} parameters on {size:,} packed tokens of {recipe}, seed {seed}, {all_tokens:,} tokens in all")
     said = Progress(f"train@{recipe}-{seed}: steps", 0)
     curve = train_model(
         model,
@@ -39,7 +41,7 @@ def main(params, recipe, seed):
     save_model(model, out / "model")
     save_chat(chat, out / "model", context_tokens=shape.context_tokens)
     write_rows(out / "curve.parquet", polars.DataFrame([{"tokens": step.tokens, "loss_nats": step.loss_nats} for step in curve]))
-    numbers = train_metrics(curve, epoch_tokens=size) | {"parameters": count_parameters(model)}
+    numbers = train_metrics(curve, epoch_tokens=size) | {"parameters": parameters}
     write_json(f"metrics/train/{recipe}/{seed}.json", {"train": {recipe: {seed: numbers}}})
     drop_checkpoints(run)
     say(f"train: last loss {numbers['loss_nats']:.3f} nats after {numbers['tokens']:,} tokens ({numbers['epochs']:.1f} epochs) -> {out}")

@@ -8,6 +8,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from espalier.errors import EspalierError
 from espalier.model import build_model
 from espalier.settings import Model, Optimizer
+from espalier.sizes import shape_of
 from espalier.tokens import Document, Packed, pack
 from espalier.train import Step, make_optimizers, pick_precision, prepare_batch, schedule, train_metrics, train_model
 
@@ -25,7 +26,7 @@ def on_the_cpu():
 
 
 def tiny(seed=0):
-    return build_model(Model(32, 2, 64, 64), vocabulary=VOCABULARY, pad_id=PAD, end_id=END, seed=seed)
+    return build_model(shape_of(Model(32, 2, 64, 64)), vocabulary=VOCABULARY, pad_id=PAD, end_id=END, seed=seed)
 
 
 def document(word, size=3):

@@ -166,7 +166,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    size: Annotated[str, OneOf(("tiny", "125m"))]
+    size: Annotated[str, OneOf(("tiny", "125m", "350m", "500m", "1b"))]
     precision: Annotated[str, OneOf(("auto", "fp32", "bf16"))]
     checkpoint_steps: Count
     optimizer: Optimizer
