@@ -25,6 +25,8 @@ def main(params, recipe, seed):
     data = Packed(*(numpy.load(source / f"{name}.npy", mmap_mode="r") for name in ("tokens", "documents", "targets")))
     run = checkpoint_folder("train", recipe, seed, digest(settings, read_bytes(source / "tokens.npy").hex()))
     model = build_model(shape, vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=number("train", seed) % 2**32)
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     parameters = count_parameters(shape, chat.size)
     size, all_tokens = data.tokens_NT.size, settings.optimizer.tokens
     say(f"train: {parameters:,} parameters on {size:,} packed tokens of {recipe}, seed {seed}, {all_tokens:,} tokens in all")
@@ -35,6 +37,7 @@ def main(params, recipe, seed):
         settings.optimizer,
         seed=int(seed),
         precision=settings.precision,
+        micro_batch=settings.micro_batch,
         checkpoints=Checkpoints(run, settings.checkpoint_steps),
         progress=lambda step, steps: said(step.step, f"loss {step.loss_nats:.3f} nats, {step.tokens:,} tokens", total=steps),
     )

@@ -54,8 +54,11 @@ def train_model(
     precision: str,
     checkpoints: Checkpoints | None,
     progress: Callable[[Step, int], None],
+    micro_batch: int = 0,
 ) -> list[Step]:
     """Train `model` in place; the curve has one entry a step. progress: called with each entry and the number of steps.
+
+    micro_batch: sequences that go through the model at a time, their gradients added up to those of the whole step; 0 for all of a step's.
 
     Raises: EspalierError when the loss is no number. A checkpoint of the same run is continued.
     """
@@ -74,8 +77,9 @@ def train_model(
         share = schedule(step, steps, warmup=optimizer.warmup_share, decay=optimizer.decay_share)
         for group, peak in zip((group for one in optimizers for group in one.param_groups), peaks, strict=True):
             group["lr"] = peak * share
-        batch = prepare_batch(data.tokens_NT[places], data.documents_NT[places], data.targets_NT[places], accelerator.device)
-        loss = _step(accelerator, wrapped, prepared, batch)
+        parts = [places[at : at + micro_batch] for at in range(0, rows, micro_batch)] if micro_batch else [places]
+        batches = [prepare_batch(data.tokens_NT[part], data.documents_NT[part], data.targets_NT[part], accelerator.device) for part in parts]
+        loss = _step(accelerator, wrapped, prepared, batches)
         if not math.isfinite(loss):
             raise EspalierError(f"train: the loss is {loss} at step {step + 1} of {steps}; lower the learning rates of its optimizer")
         curve.append(Step(step + 1, (step + 1) * rows * length, loss, share))
@@ -134,15 +138,21 @@ def make_optimizers(model: LlamaForCausalLM, optimizer: Optimizer) -> list[torch
     return [muon, torch.optim.AdamW(others, lr=optimizer.learning_rate, betas=BETAS, weight_decay=0.0, fused=True)]
 
 
-def _step(accelerator: Accelerator, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], batch: dict[str, torch.Tensor]) -> float:
-    with accelerator.autocast():
-        loss = model(**batch, use_cache=False).loss  # with a cache transformers does not keep packed documents apart
-    accelerator.backward(loss)
+def _step(accelerator: Accelerator, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], batches: list[dict[str, torch.Tensor]]) -> float:
+    """One update; the loss is the mean over the target tokens of all batches, so that it does not hang on how a step is cut."""
+    targets = sum((batch["labels"] != IGNORED).sum() for batch in batches)
+    shared = {"num_items_in_batch": targets} if len(batches) > 1 else {}
+    whole = torch.zeros((), device=accelerator.device)
+    for batch in batches:
+        with accelerator.autocast():
+            loss = model(**batch, **shared, use_cache=False).loss  # with a cache transformers does not keep packed documents apart
+        accelerator.backward(loss)
+        whole += loss.detach()
     accelerator.clip_grad_norm_(model.parameters(), CLIP_NORM)
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad()
-    return float(loss.detach())
+    return float(whole)
 
 
 def _order(n: int, rows: int, steps: int, seed: int) -> Iterator[np.ndarray]:

@@ -207,6 +207,8 @@ def _serve(opener: Opener, connection: Connection) -> None:
                 engine.submit(inbox.get())
             if finished := engine.step():
                 connection.send(finished)
+    except (BrokenPipeError, ConnectionResetError):  # the parent has gone before `_receive` noticed
+        os._exit(0)
     except EspalierError as error:  # no news to a developer: without a traceback
         connection.send(str(error))
         raise SystemExit(1) from None
