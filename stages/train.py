@@ -7,6 +7,7 @@ import polars
 
 from espalier.checkpoints import checkpoint_folder, drop_checkpoints
 from espalier.io import read_bytes, write_json, write_rows
+from espalier.launch import is_launched, is_main, launch
 from espalier.log import say
 from espalier.model import build_model, save_model
 from espalier.progress import Progress
@@ -21,6 +22,8 @@ from espalier.train import Checkpoints, train_metrics, train_model
 def main(params, recipe, seed):
     """Train a student from scratch."""
     settings, source, out = params.train, Path("data/tokens") / recipe, Path("data/train") / recipe / seed
+    if settings.processes > 1 and not is_launched():
+        return launch("stages.train", [recipe, seed], processes=settings.processes)
     chat, shape = load_chat(source), SIZES[settings.size]
     data = Packed(*(numpy.load(source / f"{name}.npy", mmap_mode="r") for name in ("tokens", "documents", "targets")))
     run = checkpoint_folder("train", recipe, seed, digest(settings, read_bytes(source / "tokens.npy").hex()))
@@ -38,10 +41,13 @@ def main(params, recipe, seed):
         seed=int(seed),
         precision=settings.precision,
         micro_batch=settings.micro_batch,
+        sharding=settings.sharding,
         checkpoints=Checkpoints(run, settings.checkpoint_steps),
         progress=lambda step, steps: said(step.step, f"loss {step.loss_nats:.3f} nats, {step.tokens:,} tokens", total=steps),
     )
     save_model(model, out / "model")
+    if not is_main():
+        return None
     save_chat(chat, out / "model", context_tokens=shape.context_tokens)
     write_rows(out / "curve.parquet", polars.DataFrame([{"tokens": step.tokens, "loss_nats": step.loss_nats} for step in curve]))
     numbers = train_metrics(curve, epoch_tokens=size) | {"parameters": parameters}

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espalier.errors import CorruptInput, InputMissing
+from espalier.launch import is_main
+from espalier.parallel import whole
 from espalier.sizes import Shape
 
 if TYPE_CHECKING:
@@ -59,5 +61,7 @@ def load_model(folder: Path) -> "LlamaForCausalLM":
 
 
 def save_model(model: "LlamaForCausalLM", folder: Path) -> None:
-    """Write config and weights (safetensors only)."""
-    model.save_pretrained(folder)
+    """Write config and weights (safetensors only); all processes that train the model call it, the main one writes."""
+    weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
+    if is_main():
+        model.save_pretrained(folder, state_dict=weights)

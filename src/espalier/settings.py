@@ -168,6 +168,8 @@ class Tokens:
 class Train:
     size: Annotated[str, OneOf(("tiny", "125m", "350m", "500m", "1b"))]
     precision: Annotated[str, OneOf(("auto", "fp32", "bf16"))]
+    processes: Annotated[int, Within(1, 1024)]
+    sharding: Annotated[str, OneOf(("ddp", "fsdp"))]
     micro_batch: Annotated[int, Within(0, 10**6)]
     gradient_checkpointing: bool
     checkpoint_steps: Count
