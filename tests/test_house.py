@@ -20,7 +20,7 @@ SOURCES = sorted((ROOT / "src").rglob("*.py")) + sorted((ROOT / "stages").rglob(
 FLOORS = (
     {"errors", "params", "ranges", "settings", "io", "seeds", "log", "progress", "stage", "interrupt", "launch", "ledger"},
     {"text", "stats", "student_t", "multiplier", "old_qna", "qna", "taxonomy", "prompts", "replies", "gates", "attributes", "documents", "novelty", "nearest", "profiles", "sizes", "hardware"},
-    {"world", "verifiers", "teachers", "scorers", "dedup", "tokens", "diversity", "model", "muon", "parallel", "checkpoints", "samples", "decontaminate", "mix", "plan", "filter", "score"},
+    {"world", "verifiers", "teachers", "scorers", "dedup", "tokens", "diversity", "coverage", "wording", "vendi", "model", "muon", "parallel", "checkpoints", "samples", "decontaminate", "mix", "plan", "filter", "score"},
     {"exam", "teacher", "generate", "evolve", "general", "worlds", "train", "evaluate", "compare", "plot_tables", "report", "gather", "lineage", "estimate"},
     {"cli", "commands"},
 )
