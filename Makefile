@@ -8,7 +8,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-vllm show diff report docs deps bench-generate difficulty clean
+.PHONY: help repro test test-vllm show diff report docs deps bench-generate studies study-filters difficulty clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,12 @@ deps: $(READY)  ## write the code deps of dvc.yaml from the imports
 
 bench-generate: $(VLLM_READY)  ## the speeds of LOG.md: replies beside transformers and vLLM, cached replies, plans
 	$(VLLM)/bin/python -m tests.bench_generate
+
+studies: $(READY)  ## write the params of the studies from params.yaml and their study.yaml
+	$(BIN)/python -m studies.write_params
+
+study-filters: $(READY)  ## the filter ablation: eight ways of choosing from one pool, three students each
+	$(BIN)/dvc repro studies/filters/dvc.yaml
 
 difficulty: $(READY)  ## how hard each leaf is for the teacher and for a student, the table of LOG.md
 	$(BIN)/python tests/difficulty.py

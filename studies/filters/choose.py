@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import polars
+
 from espalier.filter import filter_metrics, filter_rows
 from espalier.io import read_rows, read_text, write_json, write_rows
 from espalier.log import say
@@ -16,7 +18,7 @@ POOL, ARMS = Path("data/pool/rows.parquet"), Path("arms.yaml")
 def main(params, recipe):
     """Choose an arm's rows."""
     settings = replace(params.filter, **load_yaml(read_text(ARMS), file=str(ARMS))[recipe])
-    kept, dropped = filter_rows(read_rows(POOL), settings, seed=params.seed)
+    kept, dropped = filter_rows(read_rows(POOL), settings, seed=params.seed, thresholds=polars.DataFrame())
     out = Path("data/filter") / recipe
     write_rows(out / "kept.parquet", kept)
     write_rows(out / "dropped.parquet", dropped)
