@@ -3,6 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+RULE_FAMILIES = ("reply", "language", "form", "repetition", "gopher", "c4", "fineweb")  # those of espalier.scorers.rules.table, on a higher floor
+SCORER_NAMES = (
+    "verifier", "vote", "entropy", "temperatures", "round_trip", "loss", "loss_leaf", "ifd", "ifd_leaf", "teacher", "teacher_leaf", "neighbours", "learned",
+    "heuristics",
+)  # the keys of espalier.scorers.table.SCORERS, on a higher floor
+
 
 @dataclass(frozen=True, slots=True)
 class Within:
