@@ -10,8 +10,8 @@ from espalier.log import say
 from espalier.model import save_model
 from espalier.progress import Progress
 from espalier.prompts import Prompt
+from espalier.ranges import STEPS
 from espalier.seeds import digest
-from espalier.settings import STEPS
 from espalier.sizes import count_parameters, shape_of
 from espalier.stage import stage
 from espalier.teacher import build_teacher, corpus_metrics

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from espalier.errors import ParamsError
-from espalier.ranges import RULE_FAMILIES, OneOf, Within
-from espalier.settings import BUILTIN_OPERATIONS, OPERATIONS, STEPS, Params
+from espalier.ranges import BUILTIN_OPERATIONS, OPERATIONS, RULE_FAMILIES, STEPS, OneOf, Within
+from espalier.settings import Params
 
 FILE = "params.yaml"
 # What ruamel lets through: a value that looks like a date, a number or a tag and is none; nesting without end.

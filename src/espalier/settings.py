@@ -6,12 +6,7 @@ No defaults: every value is written in params.yaml.
 from dataclasses import dataclass
 from typing import Annotated
 
-from espalier.ranges import SCORER_NAMES, Count, OneOf, Price, Share, Within
-
-STEPS = ("context", "query", "evolve", "answer")
-OPERATIONS = ("constrain", "deepen", "concretize", "reason", "complicate", "widen")  # arXiv 2304.12244, section 3.2; widen is in-breadth evolving
-BUILTIN_OPERATIONS = ("deepen", "widen")
-WORLDS = ("builtin", "general")
+from espalier.ranges import SCORER_NAMES, WORLDS, Count, OneOf, Price, Share, Within
 
 
 @dataclass(frozen=True, slots=True)
