@@ -3,7 +3,8 @@
     nearest_similarity   highest cosine with another row, 0..1; 1 for a row whose words and pairs of words another row has too, 0 for one without words
     neighbour_cluster    number of a group of rows on one subject, from 0 in the order of the groups' smallest ids; for a cap per group in `filter`
 
-By default rows are TF-IDF vectors of hashed words and word pairs; similarities are exact over those. With an embedding model they are its vectors. The context
+By default rows are TF-IDF vectors of hashed words and word pairs; similarities are exact over those (but for hash
+collisions, see `tfidf`). With an embedding model they are its vectors. The context
 is left out: many rows rightly share one passage. High similarity is no fault on its own; a group that swallows a recipe is.
 
 Nothing depends on the order of the rows: all work is done in the order of ids, and once for rows that are equal.
