@@ -10,8 +10,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-vllm show diff report docs deps bench-generate studies study-filters difficulty clean
-.PHONY: help repro test test-vllm show diff report docs deps bench-generate bench-dedup bench-dedup-scale difficulty clean
+.PHONY: help repro test test-vllm show diff report docs deps bench-generate bench-dedup bench-dedup-scale studies study-filters difficulty clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
