@@ -33,6 +33,7 @@ def main(params):
         params=shown,
         tables={name: read_rows(f"data/compare/{name}.parquet") for name in ("table", "leaves", "splits", "coverage", "curves")},
         mixes={recipe: read_rows(f"data/mix/{recipe}/rows.parquet") for recipe in study.recipes},
+        audits={recipe: read_rows(f"data/audit/{recipe}/scorers.parquet") for recipe in study.recipes},
         dropped=dropped,
         metrics={(recipe, one): _metrics(one, recipe) for recipe in study.recipes for one in ("answer", "score", "mix", "diversity", *DROPPING)},
         samples=params.report.samples,

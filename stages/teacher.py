@@ -7,11 +7,12 @@ import polars
 from espalier.checkpoints import checkpoint_folder, drop_checkpoints
 from espalier.io import read_json, read_rows, write_json, write_rows
 from espalier.log import say
-from espalier.model import count_parameters, save_model
+from espalier.model import save_model
 from espalier.progress import Progress
 from espalier.prompts import Prompt
+from espalier.ranges import STEPS
 from espalier.seeds import digest
-from espalier.settings import STEPS
+from espalier.sizes import count_parameters, shape_of
 from espalier.stage import stage
 from espalier.teacher import build_teacher, corpus_metrics
 from espalier.teachers.key import read_key
@@ -41,7 +42,8 @@ def main(params):
     save_model(built.model, MODEL)
     save_chat(built.chat, MODEL, context_tokens=settings.model.context_tokens)
     write_rows(OUT / "curve.parquet", polars.DataFrame([{"tokens": step.tokens, "loss_nats": step.loss_nats} for step in built.curve]))
-    numbers = {"parameters": count_parameters(built.model), "loss_nats": sum(s.loss_nats for s in built.curve[-50:]) / len(built.curve[-50:])}
+    last = [step.loss_nats for step in built.curve[-50:]]
+    numbers = {"parameters": count_parameters(shape_of(settings.model), built.chat.size), "loss_nats": sum(last) / len(last)}
     write_json("metrics/teacher.json", {"teacher": numbers | corpus_metrics(built)})
     say(f"teacher: {numbers['parameters']:,} parameters, last loss {numbers['loss_nats']:.3f} nats, fingerprint {fingerprint(MODEL)} -> {MODEL}")
 

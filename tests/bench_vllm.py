@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from espalier.model import build_model, save_model
 from espalier.seeds import number
 from espalier.settings import Model, Vllm
+from espalier.sizes import shape_of
 from espalier.teachers.base import Request
 from espalier.teachers.vllm import VllmTeacher
 from espalier.tokens import load_chat, save_chat, word_chat
@@ -43,7 +44,7 @@ def rows() -> list[str]:
 
 def _make_model(folder: Path) -> Path:
     chat = word_chat([f"w{i}" for i in range(WORDS)])
-    save_model(build_model(SHAPE, vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=0), folder)
+    save_model(build_model(shape_of(SHAPE), vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=0), folder)
     save_chat(chat, folder, context_tokens=SHAPE.context_tokens)
     return folder
 

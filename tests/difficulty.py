@@ -14,10 +14,11 @@ import polars
 
 from espalier.io import read_rows, read_text
 from espalier.log import say
-from espalier.model import SIZES, build_model, save_model
+from espalier.model import build_model, save_model
 from espalier.params import FILE, Params, parse_params
 from espalier.samples import ask
 from espalier.seeds import rng
+from espalier.sizes import SIZES
 from espalier.teachers.base import Request, Teacher
 from espalier.teachers.hf import HfTeacher
 from espalier.tokens import encode_samples, load_chat, pack, save_chat
@@ -74,7 +75,7 @@ def taught_student(params: Params, held_out: frozenset[str], folder: Path) -> Hf
     chat, shape, samples = load_chat(TEACHER), SIZES[params.train.size], draw(SAMPLES, held_out, "difficulty, samples")
     documents = encode_samples(chat, [ask(one.context, one.query) for one in samples], [one.answer for one in samples])
     data = pack(documents, params.tokens.context_tokens, pad_id=chat.pad_id)
-    model = build_model(shape, vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=1, size=params.train.size)
+    model = build_model(shape, vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=1)
     train_model(model, data, params.train.optimizer, seed=1, precision=params.train.precision, checkpoints=None, progress=lambda step, steps: None)
     save_model(model, folder)
     save_chat(chat, folder, context_tokens=shape.context_tokens)

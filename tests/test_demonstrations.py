@@ -9,7 +9,7 @@ import pytest
 from espalier.attributes import parse_attributes
 from espalier.params import parse_params
 from espalier.prompts import parse_prompt
-from espalier.settings import STEPS
+from espalier.ranges import STEPS
 from espalier.stats import weights_by_rank
 from espalier.world.demonstrations import SIZES, demonstrate
 from espalier.world.grammar import HELD_OUT_WORDING, LEAF_OF, gains, parse, verify

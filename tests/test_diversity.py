@@ -1,22 +1,16 @@
 import math
 import random
+import zlib
 
 import polars as pl
 import pytest
 
-from espalier.diversity import (
-    compression_ratio,
-    distinct_share,
-    diversity_metrics,
-    first_words_entropy,
-    leaf_coverage,
-    pair_coverage,
-    sample_rows,
-    shared_ngram_share,
-    unique_share,
-    vendi_score,
-)
+from espalier.coverage import asked_leaf_share, leaf_coverage, tuple_coverage, unique_share
+from espalier.diversity import diversity_metrics, sample_rows
 from espalier.settings import Diversity
+from espalier.text import effective_leaves
+from espalier.vendi import vendi_score
+from espalier.wording import compression_ratio, distinct_share, first_words_entropy, heaps_exponent, number_words, shared_ngram_share, zipf_exponent
 
 
 def rows(n):
@@ -27,6 +21,7 @@ def rows(n):
             "query": [f"what is w{i} ?" for i in range(n)],
             "answer": ["9"] * n,  # 5 + 4 + 1 words
             "attributes": ['{"size":"big","style":"short"}'] * n,
+            "leaf": ["a", "a"] * (n // 2),
             "delivered_leaf": ["a", "b"] * (n // 2),
             "problem_key": [f"k{i % 10}" for i in range(n)],
         }
@@ -47,9 +42,22 @@ def test_a_leaf_counts_from_the_wanted_number_of_rows_on():
 def test_pairs_are_counted_out_of_all_that_the_world_has():
     pools = {"style": ["s", "t"], "size": ["1", "2", "3"], "opening": ["o"]}  # 2*3 + 2*1 + 3*1 = 11 pairs
     found = [{"style": "s", "size": "1", "opening": "o"}, {"style": "s", "size": "2", "opening": "o"}]
-    assert pair_coverage(found, pools) == pytest.approx(5 / 11)  # s1 s2, so, 1o 2o
-    assert pair_coverage([*found, {"style": "s", "size": "9"}, {"mood": "sad"}, {}], pools) == pytest.approx(5 / 11)
-    assert pair_coverage(found, {"style": ["s"]}) == 0.0
+    assert tuple_coverage(found, pools, 2) == pytest.approx(5 / 11)  # s1 s2, so, 1o 2o
+    assert tuple_coverage([*found, {"style": "s", "size": "9"}, {"mood": "sad"}, {}], pools, 2) == pytest.approx(5 / 11)
+    assert tuple_coverage(found, {"style": ["s"]}, 2) == 0.0
+
+
+def test_triples_are_counted_as_pairs_are():
+    pools = {"style": ["s", "t"], "size": ["1", "2", "3"], "opening": ["o", "p"], "mood": ["m"]}
+    possible = 2 * 3 * 2 + 2 * 3 * 1 + 2 * 2 * 1 + 3 * 2 * 1  # 28 triples of the four attributes
+    found = [{"style": "s", "size": "1", "opening": "o", "mood": "m"}, {"style": "s", "size": "1", "opening": "p"}]
+    assert tuple_coverage(found, pools, 3) == pytest.approx((4 + 1) / possible)  # s1o s1m som 1om; s1p
+    assert tuple_coverage(found, {"style": ["s"], "size": ["1"]}, 3) == 0.0
+
+
+def test_the_share_of_rows_that_deliver_what_they_were_asked_for():
+    assert asked_leaf_share(["a", "a", "b", ""], ["a", "b", "b", "c"]) == pytest.approx(2 / 3)
+    assert asked_leaf_share(["", ""], ["a", "b"]) == 0.0
 
 
 def test_rows_without_a_problem_are_not_unique_problems():
@@ -59,18 +67,18 @@ def test_rows_without_a_problem_are_not_unique_problems():
 
 def test_a_stock_opening_lowers_the_entropy_of_the_first_words():
     texts = ["once upon a time x", "once upon a time y", "two lists are here", "so"]
-    assert first_words_entropy(texts, 4) == pytest.approx(1.5 * math.log(2))  # a half and two quarters
-    assert first_words_entropy(["once upon a time"] * 5, 4) == 0.0
+    assert first_words_entropy(number_words(texts), 4) == pytest.approx(1.5 * math.log(2))  # a half and two quarters
+    assert first_words_entropy(number_words(["once upon a time"] * 5), 4) == 0.0
 
 
 def test_an_ngram_is_shared_when_another_text_has_it_and_not_when_it_repeats_in_one():
-    assert shared_ngram_share(["a b c d e", "x a b c d", "p q r s p q r s"], 4) == pytest.approx(2 / 8)  # abcd in two; bcde, xabc, pqrs qrsp rspq spqr
-    assert shared_ngram_share(["a b c", ""], 4) == 0.0
+    assert shared_ngram_share(number_words(["a b c d e", "x a b c d", "p q r s p q r s"]), 4) == pytest.approx(2 / 8)  # abcd in two; bcde, xabc, pqrs qrsp rspq spqr
+    assert shared_ngram_share(number_words(["a b c", ""]), 4) == 0.0
 
 
 def test_distinct_bigrams_are_counted_over_all_texts_and_not_across_their_border():
-    assert distinct_share(["a b a b", "a b"], 2) == pytest.approx(2 / 4)  # ab ba ab ab; not "b a" over the border
-    assert distinct_share(["a"], 2) == 0.0
+    assert distinct_share(number_words(["a b a b", "a b"]), 2) == pytest.approx(2 / 4)  # ab ba ab ab; not "b a" over the border
+    assert distinct_share(number_words(["a"]), 2) == 0.0
 
 
 def test_random_hex_digits_do_not_compress_beyond_their_four_bits():
@@ -131,9 +139,76 @@ def test_a_recipe_is_measured_on_its_budget_of_words():
     assert (metrics["covered_leaf_share"], metrics["covered_pair_share"], metrics["unique_problem_share"]) == (0.5, 0.25, 0.1)
     assert metrics["first_words_entropy_nats"] == 0.0
     assert metrics["shared_4gram_share"] == pytest.approx(4 / 7)  # the first four of seven, up to "9 . what is", come in all texts
-    assert len(metrics) <= 12
+    assert len(metrics) <= 15
+    assert metrics["asked_leaf_share"] == pytest.approx(0.5, abs=0.05)  # all asked for a, every second row is b
 
 
 def test_no_rows_measure_zero():
     metrics = diversity_metrics(rows(2).clear(), leaves=["a"], attributes={}, settings=Diversity(1000, 5), seed=1)
     assert set(metrics.values()) == {0}
+
+
+def spread(counts):
+    """One text in which the i-th word comes counts[i] times."""
+    return number_words([" ".join(f"w{i} " * n for i, n in enumerate(counts))])
+
+
+def test_frequencies_of_one_over_the_rank_have_a_zipf_exponent_of_1():
+    assert zipf_exponent(spread([1200, 600, 400, 300, 240, 200])) == pytest.approx(1.0)
+    assert zipf_exponent(spread([7, 7, 7, 7])) == 0.0
+    assert zipf_exponent(spread([3600, 900, 400, 225])) == pytest.approx(2.0)
+
+
+def test_words_that_come_once_and_too_few_kinds_have_no_say_in_zipfs_exponent():
+    assert zipf_exponent(spread([1200, 600, 400, *[1] * 50])) == pytest.approx(1.0)
+    assert zipf_exponent(spread([9, 5, 1, 1])) == 0.0
+
+
+def test_new_words_all_the_way_have_a_heaps_exponent_of_1_and_one_word_has_0():
+    assert heaps_exponent(number_words([f"w{i}" for i in range(500)])) == pytest.approx(1.0)
+    assert heaps_exponent(number_words(["a a a a", "a a"])) == 0.0
+    assert heaps_exponent(number_words(["a b"])) == 0.0
+
+
+def test_a_vocabulary_that_grows_with_the_root_of_the_words_has_a_heaps_exponent_of_one_half():
+    """A new word at every square: after m words there are floor(root of m) kinds."""
+    words = ["new" + str(i) if int(i**0.5) ** 2 == i else "new1" for i in range(1, 40_001)]
+    assert heaps_exponent(number_words(words)) == pytest.approx(0.5, abs=0.03)
+
+
+# the traps, as numbers
+
+
+def zipf_texts(n, *, seed=0):
+    """Texts of 50 words with frequencies of one over the rank, out of 5,000."""
+    draw = random.Random(seed)
+    kinds, weights = [f"w{i}" for i in range(5000)], [1 / rank for rank in range(1, 5001)]
+    return [" ".join(draw.choices(kinds, weights, k=50)) for _ in range(n)]
+
+
+def test_trap_distinct_2_and_heaps_fall_and_shared_4grams_rise_with_the_number_of_texts_of_one_source():
+    small, large = number_words(zipf_texts(50)), number_words(zipf_texts(2000))
+    assert distinct_share(large, 2) < 0.75 * distinct_share(small, 2)
+    assert heaps_exponent(large) < heaps_exponent(small) - 0.05
+    assert shared_ngram_share(large, 4) > shared_ngram_share(small, 4)
+
+
+def test_trap_gzip_does_not_see_copies_farther_apart_than_32_kb_and_lzma_with_a_whole_dictionary_does():
+    texts = [noise(20, seed=seed) for seed in range(300)]
+    once, twice = ("\n".join(some).encode() for some in (texts, texts + texts))
+    by_gzip = [len(one) / len(zlib.compress(one, 9)) for one in (once, twice)]
+    assert by_gzip[1] == pytest.approx(by_gzip[0], rel=0.01)
+    assert compression_ratio(texts + texts) > 1.9 * compression_ratio(texts)
+
+
+def test_trap_gzip_hangs_on_the_order_of_the_texts_and_lzma_with_a_whole_dictionary_hardly_does():
+    copies = [f"{text} {i % 3}" for text in zipf_texts(800) for i in range(3)]
+    random.Random(1).shuffle(copies)
+    in_order, shuffled = (len(data) / len(zlib.compress(data, 9)) for data in ("\n".join(some).encode() for some in (sorted(copies), copies)))
+    assert in_order > 1.5 * shuffled
+    assert compression_ratio(sorted(copies)) == pytest.approx(compression_ratio(copies), rel=0.01)
+
+
+def test_trap_a_collapse_onto_one_leaf_leaves_the_unique_share_at_1():
+    assert unique_share([f"k{i}" for i in range(100)]) == 1.0
+    assert effective_leaves(["only"] * 100) == pytest.approx(1.0)

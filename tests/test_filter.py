@@ -1,25 +1,51 @@
+import dataclasses
+
 import polars as pl
 import pytest
 
-from espalier.filter import filter_metrics, filter_rows, keep_rates
+from espalier.audit import THRESHOLD_SCHEMA
+from espalier.errors import ParamsError
+from espalier.filter import filter_metrics, filter_rows, keep_rates, starved_words
+from espalier.quotas import cap, top_up
+from espalier.ranges import RULE_FAMILIES
+from espalier.seeds import share
 from espalier.settings import Filter
 
 OFF = {
     "kind": "rules", "min_words": 0, "max_words": 100, "max_repeat": 1.0, "max_echo": 1.0, "require_verified": False,
-    "min_vote": 0.0, "random_share": 0.5,
+    "min_vote": 0.0, "rules": (), "scorer": "vote", "threshold": "share", "keep_share": 0.5, "per_leaf": False,
+    "max_cluster_rows": 0, "min_leaf_rows": 0, "max_leaf_rows": 0,
 }  # fmt: skip
 ROW = {
     "id": "r0", "status": "ok", "words": 5, "repeat_share": 0.2, "echo_share": 0.2, "verdict": "right", "vote_share": 0.6,
-    "delivered_leaf": "a",
+    "delivered_leaf": "a", "broken_rules": [], "neighbour_cluster": None, "logprob_mean": -0.5,
 }  # fmt: skip
+TYPES = {"broken_rules": pl.List(pl.String), "neighbour_cluster": pl.Int64, "logprob_mean": pl.Float64, "vote_share": pl.Float64}
+NONE = pl.DataFrame(schema=THRESHOLD_SCHEMA)
 
 
 def rows(*changes):
-    return pl.DataFrame([ROW | {"id": f"r{i}"} | change for i, change in enumerate(changes)])
+    return pl.DataFrame([ROW | {"id": f"r{i}"} | change for i, change in enumerate(changes)], schema_overrides=TYPES)
 
 
-def split(frame, *, seed=1, **changes):
-    return filter_rows(frame, Filter(**(OFF | changes)), seed=seed)
+def votes(*values, **changes):
+    return [{"vote_share": value, **changes} for value in values]
+
+
+def split(frame, *, seed=1, thresholds=NONE, **changes):
+    return filter_rows(frame, Filter(**(OFF | changes)), seed=seed, thresholds=thresholds)
+
+
+def kept_ids(frame, **changes):
+    return split(frame, **changes)[0]["id"].to_list()
+
+
+def reasons(frame, **changes):
+    return dict(split(frame, **changes)[1].select("id", "reason").iter_rows())
+
+
+def thresholds(scorer, **by_leaf):
+    return pl.DataFrame([{"scorer": scorer, "leaf": leaf, "threshold": limit, "source": "own"} for leaf, limit in by_leaf.items()], schema=THRESHOLD_SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -45,10 +71,10 @@ def test_a_rule_that_is_off_drops_nothing():
     assert (kept.height, dropped.height) == (1, 0)
 
 
-@pytest.mark.parametrize("kind", ["rules", "random"])
+@pytest.mark.parametrize("kind", ["rules", "random", "top"])
 @pytest.mark.parametrize("status", ["parse", "truncated", "empty", "error"])
 def test_a_row_that_failed_is_dropped_under_every_kind(kind, status):
-    kept, dropped = split(rows({"status": status}, {}), kind=kind, random_share=1.0)
+    kept, dropped = split(rows({"status": status}, {}), kind=kind, keep_share=1.0, min_leaf_rows=9)
     assert (kept["id"].to_list(), dropped["reason"].to_list()) == (["r1"], [f"status:{status}"])
 
 
@@ -59,18 +85,18 @@ def test_the_first_reason_is_the_reason_and_all_are_listed():
 
 def test_random_keeps_its_share_whatever_the_scores_are():
     good, bad = rows(*[{}] * 4000), rows(*[{"verdict": "wrong", "words": 99}] * 4000)
-    kept, dropped = split(good, kind="random", random_share=0.25)
+    kept, dropped = split(good, kind="random", keep_share=0.25)
     assert abs(kept.height - 1000) < 4 * (4000 * 0.25 * 0.75) ** 0.5  # four standard deviations
-    assert split(bad, kind="random", random_share=0.25, require_verified=True)[0]["id"].to_list() == kept["id"].to_list()
+    assert split(bad, kind="random", keep_share=0.25, require_verified=True)[0]["id"].to_list() == kept["id"].to_list()
     assert dropped["reason"].unique().to_list() == ["random"]
 
 
 def test_a_larger_random_share_keeps_the_rows_of_a_smaller_one_and_another_seed_others():
     frame = rows(*[{}] * 1000)
-    ids = {share: set(split(frame, kind="random", random_share=share)[0]["id"]) for share in (0.0, 0.3, 0.6, 1.0)}
+    ids = {share: set(split(frame, kind="random", keep_share=share)[0]["id"]) for share in (0.0, 0.3, 0.6, 1.0)}
     assert ids[0.0] == set()
     assert ids[0.3] < ids[0.6] < ids[1.0] == set(frame["id"])
-    other = set(split(frame, kind="random", random_share=0.3, seed=2)[0]["id"])
+    other = set(split(frame, kind="random", keep_share=0.3, seed=2)[0]["id"])
     assert len(other & ids[0.3]) < 0.5 * len(ids[0.3])  # 0.3 expected of independent choices
 
 
@@ -78,7 +104,7 @@ def test_kept_and_dropped_are_all_rows_and_keep_their_order():
     frame = rows({"words": 1}, {}, {"words": 1}, {})
     kept, dropped = split(frame, min_words=2)
     assert (kept["id"].to_list(), dropped["id"].to_list()) == (["r1", "r3"], ["r0", "r2"])
-    assert kept.columns == frame.columns
+    assert kept.columns == [*frame.columns, "topped_up"]
 
 
 def test_the_keep_rate_is_that_of_each_delivered_leaf():
@@ -88,15 +114,202 @@ def test_the_keep_rate_is_that_of_each_delivered_leaf():
 
 def test_the_metrics_tell_what_the_filter_did_to_coverage():
     frame = rows({}, {"verdict": "wrong"}, {"delivered_leaf": "b", "verdict": "wrong"}, {"delivered_leaf": "b", "status": "parse"})
-    metrics = filter_metrics(*split(frame, require_verified=True))
+    metrics = filter_metrics(*split(frame, require_verified=True), min_leaf_rows=0)
     assert (metrics["rows_in"], metrics["rows_kept"], metrics["right_share_before"], metrics["right_share_after"]) == (4, 1, 0.5, 1.0)
     assert metrics["effective_leaves_before"] == pytest.approx(2.0)
     assert (metrics["effective_leaves_after"], metrics["leaves_lost"], metrics["leaf_keep_rate_median"]) == (1.0, 1, 0.25)
-    assert (metrics["dropped_status"], metrics["dropped_verdict"], metrics["dropped_heuristics"], metrics["dropped_vote"]) == (1, 2, 0, 0)
+    assert (metrics["dropped_status"], metrics["dropped_unscored"], metrics["rows_topped_up"], metrics["leaves_short"]) == (1, 0, 0, 0)
     assert len(metrics) <= 12
 
 
 def test_no_rows_give_no_rows_and_zeros():
     kept, dropped = split(rows({}).clear())
     assert (kept.height, dropped.columns[-2:]) == (0, ["reason", "reasons"])
-    assert set(filter_metrics(kept, dropped).values()) == {0}
+    assert set(filter_metrics(kept, dropped, min_leaf_rows=5).values()) == {0}
+
+
+def test_a_family_of_rules_drops_and_the_others_do_not():
+    broken = {"broken_rules": ["c4:brace", "gopher:short", "gopher:stop_words"]}
+    kept, dropped = split(rows(broken, {"broken_rules": ["c4:brace"]}, {"broken_rules": None}), rules=("gopher",))
+    assert (kept["id"].to_list(), dropped["reasons"].to_list()) == (["r1", "r2"], [["gopher:short", "gopher:stop_words"]])
+    assert kept_ids(rows(broken)) == ["r0"]
+    assert reasons(rows({**broken, "words": 0}), rules=("gopher",), min_words=1) == {"r0": "length:short"}
+
+
+@pytest.mark.parametrize(("changes", "column"), [({"rules": ("c4",)}, "broken_rules"), ({"max_cluster_rows": 2}, "neighbour_cluster")])
+def test_a_setting_whose_column_is_not_there_says_what_to_run(changes, column):
+    name = next(iter(changes))
+    with pytest.raises(ParamsError, match=f"filter.{name} reads the column {column}, which the rows lack; run `dvc repro score`"):
+        split(rows({}).drop(column), **changes)
+
+
+def test_top_keeps_the_best_share_of_all_rows_or_of_every_leaf():
+    frame = rows(*votes(0.9, 0.8, 0.7, 0.6), *votes(0.5, 0.4, delivered_leaf="b"))
+    assert kept_ids(frame, kind="top") == ["r0", "r1", "r2"]
+    assert kept_ids(frame, kind="top", per_leaf=True) == ["r0", "r1", "r4"]
+    assert set(reasons(frame, kind="top").values()) == {"not_top"}
+
+
+def test_the_share_is_one_of_the_finished_rows_and_rounds_half_up():
+    # 5 finished rows: 0.5 x 5 = 2.5 -> 3; 0.25 x 5 = 1.25 -> 1
+    frame = rows(*votes(0.9, 0.8, 0.7, 0.6, 0.5), *votes(1.0, 1.0, status="parse"))
+    assert [len(kept_ids(frame, kind="top", keep_share=one)) for one in (0.0, 0.25, 0.5, 1.0)] == [0, 1, 3, 5]
+
+
+def test_top_takes_low_values_where_low_is_good():
+    frame = rows({}, {}, {}).with_columns(answer_loss=pl.Series([2.0, 0.5, 1.0]))
+    assert kept_ids(frame, kind="top", scorer="loss", keep_share=0.34) == ["r1"]
+
+
+def test_ties_are_broken_by_a_hash_of_seed_and_id():
+    frame = rows(*votes(*[1.0] * 400))
+    kept = kept_ids(frame, kind="top")
+    by_hash = sorted(frame["id"], key=lambda one: share(1, "filter", one))[:200]
+    assert sorted(kept) == sorted(by_hash)
+    assert set(kept_ids(frame.reverse(), kind="top")) == set(kept)
+    assert 50 < len(set(kept) & set(kept_ids(frame, kind="top", seed=2))) < 150  # 100 expected of independent choices
+
+
+def test_a_row_without_a_score_is_not_chosen_by_top():
+    frame = rows(*votes(None, 0.1, float("nan"), 0.9))
+    assert kept_ids(frame, kind="top", keep_share=1.0) == ["r1", "r3"]
+    assert reasons(frame, kind="top", keep_share=0.25) == {"r0": "unscored", "r1": "not_top", "r2": "unscored"}
+    assert filter_metrics(*split(frame, kind="top"), min_leaf_rows=0)["dropped_unscored"] == 2
+
+
+def test_a_scorer_that_speaks_of_no_row_is_an_error():
+    with pytest.raises(ParamsError, match="filter.scorer is vote, which speaks of none of 2 rows; name another or turn its scores on"):
+        split(rows(*votes(None, None)), kind="top")
+
+
+def test_the_threshold_of_the_audit_is_inclusive_and_of_each_leaf():
+    frame = rows(*votes(0.6, 0.5), *votes(0.6, 0.9, delivered_leaf="b"), {"vote_share": None, "delivered_leaf": "b"})
+    limits = pl.concat([thresholds("vote", a=0.6, b=0.8), thresholds("teacher", a=-9.0, b=-9.0)])
+    assert kept_ids(frame, kind="top", threshold="audit", keep_share=0.0, thresholds=limits) == ["r0", "r3"]
+    assert reasons(frame, kind="top", threshold="audit", thresholds=limits) == {"r1": "below_threshold", "r2": "below_threshold", "r4": "unscored"}
+
+
+@pytest.mark.parametrize("limits", [NONE, thresholds("vote", a=None), thresholds("vote", b=0.5), thresholds("teacher", a=0.5)])
+def test_a_target_that_the_audit_does_not_reach_is_an_error_that_says_what_to_do(limits):
+    with pytest.raises(ParamsError, match='no threshold of the scorer vote for 1 leaves .*"a".* lower that, name another filter.scorer, or set share'):
+        split(rows(*votes(0.6)), kind="top", threshold="audit", thresholds=limits)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "top", "per_leaf": True, "require_verified": True, "min_leaf_rows": 8, "max_leaf_rows": 12},
+        {"kind": "top", "scorer": "teacher", "max_cluster_rows": 2, "require_verified": True},
+        {"kind": "top", "threshold": "audit", "min_leaf_rows": 8},
+        {"kind": "rules", "min_vote": 0.6, "min_leaf_rows": 8},
+        {"kind": "random", "require_verified": True, "min_leaf_rows": 8},
+    ],
+    ids=str,
+)
+def test_shuffling_the_verdicts_changes_no_choice_that_was_not_asked_to_read_them(changes):
+    frame = rows(*({"vote_share": i % 7 / 6, "delivered_leaf": "abc"[i % 3], "logprob_mean": -i % 11 - 0.5, "neighbour_cluster": i // 9,
+                    "verdict": ("right", "wrong", "unparseable", "unknown")[i % 4]} for i in range(90)))  # fmt: skip
+    shuffled = frame.with_columns(frame["verdict"].sample(fraction=1.0, shuffle=True, seed=5))
+    assert shuffled["verdict"].to_list() != frame["verdict"].to_list()
+    limits = thresholds("vote", a=0.5, b=0.5, c=0.9)
+    found, other = (split(one, thresholds=limits, **changes) for one in (frame, shuffled))
+    assert 0 < found[0].height < 90
+    for mine, others in zip(found, other, strict=True):
+        assert mine.drop("verdict").equals(others.drop("verdict"))
+
+
+def test_a_choice_that_reads_no_verdict_needs_none():
+    frame = rows(*votes(0.9, 0.1)).drop("verdict")
+    assert kept_ids(frame, kind="top") == ["r0"]
+    assert kept_ids(frame, min_vote=0.5) == ["r0"]
+
+
+def test_the_verifier_as_scorer_puts_right_before_unknown_before_wrong():
+    frame = rows({"verdict": "wrong"}, {"verdict": "unknown"}, {"verdict": "right"})
+    assert kept_ids(frame, kind="top", scorer="verifier", keep_share=0.34) == ["r2"]
+    assert kept_ids(frame, kind="top", scorer="verifier", keep_share=0.67) == ["r1", "r2"]
+
+
+def test_a_cluster_keeps_its_best_rows_and_rows_without_one_have_no_cap():
+    frame = rows(*votes(0.2, 0.9, 0.5, neighbour_cluster=7), *votes(0.1, 0.1, 0.1))
+    assert kept_ids(frame, max_cluster_rows=2) == ["r1", "r2", "r3", "r4", "r5"]
+    assert reasons(frame, max_cluster_rows=1) == {"r0": "cluster_full", "r2": "cluster_full"}
+
+
+def test_a_dropped_row_takes_no_place_in_its_cluster():
+    frame = rows({"vote_share": 0.9, "words": 0, "neighbour_cluster": 7}, {"vote_share": 0.2, "neighbour_cluster": 7})
+    assert reasons(frame, max_cluster_rows=1, min_words=1) == {"r0": "length:short"}
+
+
+def test_a_leaf_keeps_at_most_its_best_rows_and_unparseable_rows_are_no_leaf():
+    frame = rows(*votes(0.2, 0.9, 0.5), *votes(0.1, delivered_leaf="b"), *votes(0.1, 0.1, delivered_leaf=""))
+    assert kept_ids(frame, max_leaf_rows=1) == ["r1", "r3", "r4", "r5"]
+    assert reasons(frame, max_leaf_rows=1) == {"r0": "leaf_full", "r2": "leaf_full"}
+
+
+def test_a_starved_leaf_gets_its_best_dropped_rows_back_and_they_are_flagged():
+    frame = rows(*votes(0.9, 0.8, 0.3, 0.4, 0.2), *votes(0.3, delivered_leaf="b"))
+    kept, dropped = split(frame, min_vote=0.5, min_leaf_rows=3)
+    assert dict(kept.select("id", "topped_up").iter_rows()) == {"r0": False, "r1": False, "r3": True, "r5": True}
+    assert dropped["id"].to_list() == ["r2", "r4"]
+    metrics = filter_metrics(kept, dropped, min_leaf_rows=3)
+    assert (metrics["rows_topped_up"], metrics["leaves_short"], metrics["leaves_lost"]) == (2, 1, 0)
+    assert metrics["rows_kept"] + dropped.height == metrics["rows_in"] == 6
+
+
+def test_of_equal_goodness_the_row_with_the_fewest_reasons_comes_back_first():
+    frame = rows({"words": 0, "repeat_share": 0.9}, {"words": 0})
+    assert kept_ids(frame, min_words=1, max_repeat=0.5, min_leaf_rows=1) == ["r1"]
+    better = rows({"words": 0, "repeat_share": 0.9, "vote_share": 0.7}, {"words": 0})
+    assert kept_ids(better, min_words=1, max_repeat=0.5, min_leaf_rows=1) == ["r0"]
+
+
+def test_an_unfinished_row_and_one_verified_as_wrong_never_come_back():
+    frame = rows({"status": "truncated"}, {"verdict": "wrong"}, {"verdict": "unparseable", "words": 0}, {"delivered_leaf": "b", "verdict": "wrong"})
+    assert kept_ids(frame, require_verified=True, min_words=1, min_leaf_rows=5) == []
+    assert kept_ids(frame, min_words=9, min_leaf_rows=5) == ["r1", "r2", "r3"]  # the verdict is not required
+
+
+def test_a_row_comes_back_into_no_full_cluster():
+    frame = rows(*votes(0.9, 0.8, neighbour_cluster=1), *votes(0.7, neighbour_cluster=2), *votes(0.6, 0.5, neighbour_cluster=3))
+    kept, _ = split(frame, min_vote=0.85, max_cluster_rows=1, min_leaf_rows=5)
+    assert kept["id"].to_list() == ["r0", "r2", "r3"]
+
+
+def test_random_tops_up_at_random_whatever_the_scores_are():
+    frame, other = rows(*votes(*[0.1] * 40)), rows(*votes(*[i / 40 for i in range(40)]))
+    kept = kept_ids(frame, kind="random", keep_share=0.0, min_leaf_rows=10)
+    assert kept == kept_ids(other, kind="random", keep_share=0.0, min_leaf_rows=10)
+    assert len(kept) == 10
+    assert set(kept) == set(sorted(frame["id"], key=lambda one: share(1, "filter", one))[:10])
+
+
+def test_effective_leaves_grow_when_starved_leaves_are_filled():
+    frame = rows(*votes(*[0.9] * 20), *votes(*[0.3] * 20, delivered_leaf="b"))
+    bare, filled = (filter_metrics(*split(frame, min_vote=0.5, min_leaf_rows=n), min_leaf_rows=n) for n in (0, 20))
+    assert (bare["effective_leaves_after"], bare["leaves_lost"]) == (1.0, 1)
+    assert (filled["effective_leaves_after"], filled["leaves_lost"]) == (pytest.approx(2.0), 0)
+
+
+def test_a_quota_of_nothing_changes_nothing():
+    found = [["vote"], [], ["echo"]]
+    assert cap(found, ["a", "a", "a"], rank=[0, 1, 2], most=0, reason="x") == found
+    assert top_up(found, ["a", "a", "a"], [None] * 3, rank=[0, 1, 2], min_leaf_rows=0, max_cluster_rows=0) == (found, [False] * 3)
+
+
+def test_the_starved_leaves_are_named_the_emptiest_first():
+    rates = pl.DataFrame({"leaf": ["", "a", "b", "c"], "n_in": [5, 9, 8, 7], "n_kept": [0, 4, 0, 7]})
+    assert starved_words(rates, min_leaf_rows=5) == "2 leaves have fewer than 5 rows: b 0 of 8, a 4 of 9"
+    assert starved_words(rates, min_leaf_rows=0) == "1 leaf has no row left: b 0 of 8"
+    assert starved_words(rates.filter(pl.col("leaf") == "c"), min_leaf_rows=7) == ""
+    many = pl.DataFrame({"leaf": [f"l{i:02}" for i in range(13)], "n_in": [1] * 13, "n_kept": [0] * 13})
+    assert starved_words(many, min_leaf_rows=0).endswith("l09 0 of 1, and 3 more")
+
+
+def test_the_families_that_may_be_named_are_those_that_there_are():
+    rules = pytest.importorskip("espalier.scorers.rules.table", reason="the rules of tier 0 are not there")
+    assert rules.FAMILIES == RULE_FAMILIES
+
+
+def test_no_setting_of_the_filter_is_left_out_here():
+    assert list(OFF) == [field.name for field in dataclasses.fields(Filter)]

@@ -86,7 +86,7 @@ def study(tmp_path_factory):
         for name in ("taxonomy", "exam", "teacher"):
             stage(name)
         for recipe in RECIPES:
-            for name in ("plan", "context", "query", "evolve", "answer", "score", "filter", "dedup", "decontaminate", "mix", "tokens", "diversity"):
+            for name in ("plan", "context", "query", "evolve", "answer", "score", "audit", "filter", "dedup", "decontaminate", "mix", "tokens", "diversity"):
                 stage(name, recipe)
         for name in ("train", "evaluate"):
             stage(name, "lab", "1")

@@ -68,7 +68,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
         start(folder, patch)
-        stages(["plan", *STEPS, "score", "filter", "dedup"], "multistage", Scripted(reply))
+        stages(["plan", *STEPS, "score", "audit", "filter", "dedup"], "multistage", Scripted(reply))
         leaked = read_rows("data/dedup/multistage/kept.parquet").head(1)
         write_rows("data/exam/items.parquet", leaked.select(pl.lit("item 7").alias("item"), pl.lit("key").alias("split"), "context", "query", "problem_key"))
         stages(["decontaminate", "mix"], "multistage", None)

@@ -6,15 +6,20 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from espalier.errors import CorruptInput, InputMissing
-from espalier.model import SIZES, build_model, count_parameters, load_model, save_model
+from espalier.model import build_model, load_model, save_model
 from espalier.settings import Model
+from espalier.sizes import SIZES, Shape, count_parameters, shape_of
 from tests.worlds import tiny_model
 
 TINY = Model(64, 2, 96, 48)
 
 
-def build(shape=TINY, *, vocabulary=100, seed=0, size=""):
-    return build_model(shape, vocabulary=vocabulary, pad_id=0, end_id=2, seed=seed, size=size)
+def build(shape=TINY, *, vocabulary=100, seed=0):
+    return build_model(shape if isinstance(shape, Shape) else shape_of(shape), vocabulary=vocabulary, pad_id=0, end_id=2, seed=seed)
+
+
+def weights(model):
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def drawn(model):
@@ -52,22 +57,22 @@ def test_a_shape_has_heads_of_32_dimensions_with_keys_of_their_own():
 
 
 def test_the_size_tiny_has_3_heads_of_32_dimensions():
-    config = build(SIZES["tiny"], size="tiny").config
+    config = build(SIZES["tiny"]).config
     assert (config.hidden_size, config.head_dim, config.num_attention_heads, config.num_key_value_heads) == (96, 32, 3, 3)
 
 
 def test_the_size_125m_has_the_shape_and_the_parameters_of_smollm2_135m():
     with torch.device("meta"):
-        model = build(SIZES["125m"], vocabulary=49152, size="125m")
+        model = build(SIZES["125m"], vocabulary=49152)
     attention = 2 * 576 * 576 + 2 * 576 * 3 * 64  # queries and output; keys and values of 3 heads
     layer = attention + 3 * 576 * 1536 + 2 * 576  # SwiGLU, two norms
-    assert count_parameters(model) == 49152 * 576 + 30 * layer + 576 == 134_515_008
+    assert count_parameters(SIZES["125m"], 49152) == weights(model) == 49152 * 576 + 30 * layer + 576 == 134_515_008
     assert (model.config.num_attention_heads, model.config.num_key_value_heads, model.config.head_dim) == (9, 3, 64)
 
 
 def test_a_tied_embedding_counts_once():
     layer = 4 * 64 * 64 + 3 * 64 * 96 + 2 * 64
-    assert count_parameters(build()) == 100 * 64 + 2 * layer + 64
+    assert count_parameters(shape_of(TINY), 100) == weights(build()) == 100 * 64 + 2 * layer + 64
 
 
 def test_a_saved_model_is_safetensors_and_loads_in_transformers_with_equal_logits(tmp_path):

@@ -20,7 +20,7 @@ from tests.worlds import tiny_params, with_params
 pytestmark = pytest.mark.slow
 RECIPES = ("direct", "conditional", "multistage", "lab")
 POOLED = {"gen.round_rows", "gen.max_overlap"}  # of query: read for a prompt that shows a pool, which none of the built-in world does
-STAGES = 3 + 12 * 4 + 2 * 4 + 2  # one seed: taxonomy exam teacher, 12 per recipe, train and evaluate, compare report + diversity in the 12
+STAGES = 3 + 13 * 4 + 2 * 4 + 2  # one seed: taxonomy exam teacher, 13 per recipe, train and evaluate, compare report + diversity in the 13
 
 
 def shell(clone: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -144,7 +144,7 @@ def test_experiments_in_a_workspace_of_their_own_share_the_cache(clone, how):
 def test_a_threshold_reruns_the_filter_and_what_follows(clone):
     change(clone, filter__max_words="6")
     words = stage_words(ran(shell(clone, "dvc", "repro", "evaluate@lab-1").stdout))
-    assert words & {"taxonomy", "exam", "teacher", "plan", "context", "query", "evolve", "answer", "score"} == set()
+    assert words & {"taxonomy", "exam", "teacher", "plan", "context", "query", "evolve", "answer", "score", "audit"} == set()
     assert words >= {"filter", "dedup"}
 
 

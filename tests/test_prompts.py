@@ -8,9 +8,9 @@ from espalier.attributes import parse_attributes, parse_openings
 from espalier.errors import ParamsError
 from espalier.params import load_yaml
 from espalier.prompts import INPUTS, Prompt, parse_prompt
+from espalier.ranges import OPERATIONS
 from espalier.replies import parse_contract
 from espalier.samples import ask
-from espalier.settings import OPERATIONS
 from espalier.taxonomy import BRANCHES
 from tests.closure import ROOT
 

@@ -19,7 +19,7 @@ from espalier.params import load_yaml, parse_params
 from espalier.plan import Tables, ask_of, plan_rows
 from espalier.profiles import chain, overlay, parse_profile
 from espalier.prompts import Prompt, is_open
-from espalier.settings import OPERATIONS
+from espalier.ranges import OPERATIONS
 from espalier.worlds import open_world
 from tests.closure import ROOT
 from tests.worlds import Scripted, with_params

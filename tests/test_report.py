@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from espalier import compare
+from espalier import audit, compare
 from espalier.report import (
     FunnelRow,
     LeafAccuracy,
@@ -15,6 +15,7 @@ from espalier.report import (
     LossPoint,
     Result,
     Sample,
+    ScorerAudit,
     SplitAccuracy,
     Study,
     render_report,
@@ -51,6 +52,15 @@ def verdicts(**pairs):
     return Study(title="t", commit="c", baseline="direct", confidence=0.95, results=tuple(rows))
 
 
+def scorer_audit(recipe, scorer, **changes):
+    row = ScorerAudit(
+        recipe=recipe, scorer=scorer, rows=90, right=60, leaves=3, leaves_both=2, threshold=0.5, cut=0.5, auc=0.8125, auc_low=0.7, auc_high=0.9, precision=0.95,
+        precision_low=0.91, precision_high=0.98, recall=0.5, recall_low=0.4, recall_high=0.6, leaf_auc=0.75, leaf_auc_low=0.6, leaf_auc_high=0.85,
+        carried_precision=0.93, carried_precision_low=0.88, carried_precision_high=0.97,
+    )  # fmt: skip
+    return dataclasses.replace(row, **changes)
+
+
 def full_study():
     leaves = [
         ("foundational/digits/largest", "foundational", 1), ("foundational/digits/smallest", "foundational", 2),
@@ -66,6 +76,7 @@ def full_study():
         coverage=tuple(LeafShare(r, leaf, share) for r in recipes for (leaf, _, _), share in zip(leaves, (0.7, 0.3, 0.0), strict=True)),
         effective_leaves={"direct": 1.84, "lab": 1.84}, n_leaves=3,
         funnel=(FunnelRow("lab", "filter", "", 80), FunnelRow("lab", "filter", "wrong", 15), FunnelRow("lab", "filter", "repeat_share", 5)),
+        audit=(scorer_audit("lab", "vote"),),
         samples=(Sample("lab", leaves[0][0], "mix", "", "", "list : 4 9", "9"), Sample("lab", leaves[0][0], "filter", "wrong", "", "list : 4 9", "4")),
         validity={"lab": {"valid_share": 0.9, "valid_share_low": 0.88, "valid_share_high": 0.92}},
         diversity={"direct": {"effective_leaves": 1.84}}, costs={"lab": {"energy_wh": None}},
@@ -94,6 +105,7 @@ def test_hostile_text_in_every_field_stays_text():
         leaves=tuple(dataclasses.replace(row, leaf=HOSTILE, branch=HOSTILE) for row in study.leaves),
         splits=tuple(dataclasses.replace(row, split=HOSTILE) for row in study.splits),
         coverage=tuple(dataclasses.replace(row, recipe=HOSTILE) for row in study.coverage),
+        audit=(scorer_audit(HOSTILE, HOSTILE),),
         funnel=(FunnelRow(HOSTILE, HOSTILE, HOSTILE, 3),), samples=(Sample(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE),),
         diversity={HOSTILE: {HOSTILE: 1.0}},
     )
@@ -125,7 +137,7 @@ def test_page_and_figure_load_nothing():
         assert [way for way in ("url(", "@import", "<link") if way in written] == []
     assert "default-src 'none'" in page
     assert {value for name, value in Tags(page).attributes if name == "href"} == {
-        "#results", "#leaves", "#coverage", "#funnel", "#samples", "#numbers",
+        "#results", "#leaves", "#coverage", "#funnel", "#audit", "#samples", "#numbers",
     }
 
 
@@ -207,11 +219,12 @@ def test_the_interval_and_the_p_value_stand_beside_the_verdict():
 
 def test_the_fields_of_a_result_are_the_columns_of_the_comparison():
     assert [field.name for field in dataclasses.fields(Result)] == list(compare.TABLE_SCHEMA)
+    assert [field.name for field in dataclasses.fields(ScorerAudit)] == ["recipe", *audit.SCORER_SCHEMA]
 
 
 def test_an_empty_study_gives_a_page_that_says_what_is_missing():
     page = render_report(Study(title="t", commit="c", baseline="direct", confidence=0.95))
-    for words in ("The arms have not been compared", "Coverage has not been measured", "No loss curve", "No stage has reported", "No samples"):
+    for words in ("The arms have not been compared", "Coverage has not been measured", "No loss curve", "No stage has reported", "No scorer was audited", "No samples"):
         assert words in page
     ElementTree.fromstring(result_figure(Study(title="t", commit="c", baseline="direct", confidence=0.95)))
 
@@ -265,6 +278,25 @@ def test_the_funnel_counts_kept_and_dropped_and_names_the_reasons():
     assert "filter: 80 kept, 20 dropped (80.0 % kept): wrong 15; repeat_share 5" in page
     assert f"{MINUS}20: wrong 15, repeat share 5" in page
     assert '<td class="n">15.0 %</td>' in page
+
+
+def test_the_audit_shows_every_scorer_with_its_intervals_the_best_first():
+    nothing = dict.fromkeys((name + end for name in ("auc", "leaf_auc") for end in ("", "_low", "_high")), None)
+    scorers = (scorer_audit("lab", "loss", auc=0.6), scorer_audit("lab", "vote"), scorer_audit("lab", "ifd", **nothing))
+    page = render_report(dataclasses.replace(full_study(), audit=scorers))
+    section = page[page.index('<section id="audit">') : page.index('<section id="samples">')]
+    assert re.findall(r'<th scope="row">(\w+)</th>', section) == ["vote", "loss", "ifd"]
+    assert "<span>vote tells best, AUC 0.81</span>" in section
+    cells = re.findall(r'<td class="n">(.*?)</td>', section)[:6]
+    ends = ["0.70 to 0.90", "0.60 to 0.85", "91.0 to 98.0", "40.0 to 60.0", "88.0 to 97.0"]
+    values = ["0.81", "0.75", "95.0", "50.0", "93.0"]
+    assert cells == [*(f'{value} <span class="range">({end})</span>' for value, end in zip(values, ends, strict=True)), "2 of 3"]
+    assert re.findall(r'<td class="n">(.*?)</td>', section)[12:14] == [NOTHING, NOTHING]
+
+
+def test_precision_at_a_cut_that_misses_the_target_is_grey():
+    page = render_report(dataclasses.replace(full_study(), audit=(scorer_audit("lab", "vote", threshold=None, carried_precision=None),)))
+    assert '<td class="n"><span class="quiet">95.0 <span class="range">(91.0 to 98.0)</span></span></td>' in page
 
 
 def test_a_metric_with_bounds_takes_one_line_and_its_bounds_stand_in_brackets():

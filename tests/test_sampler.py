@@ -9,6 +9,7 @@ from transformers import GenerationConfig
 from espalier.model import build_model
 from espalier.seeds import number
 from espalier.settings import Model
+from espalier.sizes import shape_of
 from espalier.teachers.decoders import LibraryDecoder
 from espalier.teachers.llama import LlamaDecoder
 from espalier.teachers.sampler import Sampling, log_likelihoods, sample
@@ -20,7 +21,7 @@ PROMPTS = [[4, 9, 5], [4, 11, 12, 13, 14, 15, 5], [4, 5], [4, 29, 28, 5], [4, 9,
 
 @pytest.fixture(scope="module")
 def model():
-    made = build_model(Model(32, 2, 64, ROOM), vocabulary=VOCABULARY, pad_id=PAD, end_id=END, seed=3).eval()
+    made = build_model(shape_of(Model(32, 2, 64, ROOM)), vocabulary=VOCABULARY, pad_id=PAD, end_id=END, seed=3).eval()
     with torch.no_grad():
         made.model.embed_tokens.weight[PAD] = made.model.embed_tokens.weight[9]  # a pad that would be seen if it were not masked
     return made

@@ -8,6 +8,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from espalier.errors import EspalierError
 from espalier.model import build_model
 from espalier.settings import Model, Optimizer
+from espalier.sizes import shape_of
 from espalier.tokens import Document, Packed, pack
 from espalier.train import Step, make_optimizers, pick_precision, prepare_batch, schedule, train_metrics, train_model
 
@@ -25,7 +26,7 @@ def on_the_cpu():
 
 
 def tiny(seed=0):
-    return build_model(Model(32, 2, 64, 64), vocabulary=VOCABULARY, pad_id=PAD, end_id=END, seed=seed)
+    return build_model(shape_of(Model(32, 2, 64, 64)), vocabulary=VOCABULARY, pad_id=PAD, end_id=END, seed=seed)
 
 
 def document(word, size=3):
@@ -192,6 +193,27 @@ def test_the_curve_tells_the_share_of_the_rate_and_progress_hears_each_step():
     curve = train(tiny(), settings(10), progress=lambda step, steps: heard.append((step, steps)))
     assert heard == [(step, 10) for step in curve]
     assert [step.rate_share for step in curve] == pytest.approx([1, 1, 1, 1, 1, 1, 1, 1, 2 / 3, 1 / 3])  # warmup over 0.1 * 10 = 1 step
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 4])
+def test_a_step_cut_into_micro_batches_makes_the_same_update(micro_batch):
+    """4 sequences with different numbers of targets, so that a mean of means would differ."""
+    whole, cut, packed = tiny(), tiny(), pack([document(6 + i, 1 + 5 * (i % 2)) for i in range(12)], LENGTH, pad_id=PAD)
+    assert len({int(row.sum()) for row in packed.targets_NT}) > 1
+    one = train(whole, settings(2, rows=4), data=packed)
+    other = train_model(
+        cut, packed, settings(2, rows=4), seed=1, precision="fp32", checkpoints=None, progress=lambda step, steps: None, micro_batch=micro_batch
+    )
+    assert [step.loss_nats for step in other] == pytest.approx([step.loss_nats for step in one], abs=1e-6)
+    for name, tensor in weights(whole).items():
+        assert float((weights(cut)[name] - tensor).abs().max()) < 1e-4, name
+
+
+def test_gradient_checkpointing_makes_the_same_update():
+    plain, checkpointed = tiny(), tiny()
+    checkpointed.gradient_checkpointing_enable({"use_reentrant": False})
+    assert train(checkpointed, settings(2)) == train(plain, settings(2))
+    assert same(weights(checkpointed), weights(plain))
 
 
 @pytest.mark.parametrize(("tokens", "batch_tokens", "rows", "steps"), [(1000, 100, 3, 10), (1000, 10, 1, 31), (10, 100, 3, 1)])

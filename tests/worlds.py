@@ -68,10 +68,11 @@ def spoken(text: str, finish: str = "stop") -> Completion:
 def tiny_model(folder: Path, *, words: Sequence[str], seed: int = 0) -> Path:
     """A random model with its tokenizer, as the teacher stage would leave it."""
     from espalier.model import build_model, save_model
+    from espalier.sizes import shape_of
     from espalier.tokens import save_chat, word_chat
 
     chat = word_chat(words)
-    model = build_model(Model(32, 2, 64, 64), vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=seed)
+    model = build_model(shape_of(Model(32, 2, 64, 64)), vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=seed)
     save_model(model, folder)
     save_chat(chat, folder, context_tokens=64)
     return folder

@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from espalier.errors import DiskFull
 from espalier.io import DISK_ERRORS
+from espalier.launch import is_main
+from espalier.parallel import cut, whole
 
 if TYPE_CHECKING:
     from espalier.train import Step
@@ -30,13 +32,19 @@ def checkpoint_folder(*names: str) -> Path:
 
 
 def save_checkpoint(folder: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer], curve: "Sequence[Step]") -> None:
-    """Write the state after `len(curve)` steps. Raises: DiskFull; the checkpoints before stay."""
+    """Write the state after `len(curve)` steps; all processes call it, the main one writes. Raises: DiskFull; the checkpoints before stay."""
+    weights, state = {name: whole(tensor.detach()).contiguous() for name, tensor in model.named_parameters()}, _state(optimizers)
+    if is_main():
+        _write(folder, weights, state, curve)
+
+
+def _write(folder: Path, weights: dict[str, torch.Tensor], state: dict[str, torch.Tensor], curve: "Sequence[Step]") -> None:
     temporary, final = folder / ".writing", folder / f"{len(curve):09d}"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        save_file({name: tensor.detach().contiguous() for name, tensor in model.named_parameters()}, temporary / "model.safetensors")
-        save_file(_state(optimizers), temporary / "optimizer.safetensors")
+        save_file(weights, temporary / "model.safetensors")
+        save_file(state, temporary / "optimizer.safetensors")
         (temporary / "curve.json").write_text(json.dumps([astuple(step) for step in curve]))
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
@@ -59,7 +67,7 @@ def latest_checkpoint(folder: Path, model: torch.nn.Module, optimizers: Sequence
             continue
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                parameter.copy_(weights[name])
+                parameter.copy_(cut(weights[name].to(parameter.device), parameter))
         _restore(optimizers, state)
         return curve
     return []
@@ -73,7 +81,7 @@ def drop_checkpoints(folder: Path) -> None:
 def _state(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
     """The optimizers' tensors as `<optimizer>.<parameter>.<name>`."""
     return {
-        f"{place}.{parameter}.{name}": tensor.contiguous()
+        f"{place}.{parameter}.{name}": whole(tensor).contiguous()
         for place, optimizer in enumerate(optimizers)
         for parameter, values in optimizer.state_dict()["state"].items()
         for name, tensor in values.items()
@@ -82,9 +90,11 @@ def _state(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.Tenso
 
 def _restore(optimizers: Sequence[torch.optim.Optimizer], state: dict[str, torch.Tensor]) -> None:
     for place, optimizer in enumerate(optimizers):
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         values: dict[int, dict[str, torch.Tensor]] = {}
         for key, tensor in state.items():
             owner, parameter, name = key.split(".", 2)
             if int(owner) == place:
-                values.setdefault(int(parameter), {})[name] = tensor
+                owned = parameters[int(parameter)]
+                values.setdefault(int(parameter), {})[name] = cut(tensor.to(owned.device), owned) if tensor.shape == owned.shape else tensor
         optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import polars
 
-from espalier.report import FunnelRow, LeafAccuracy, LeafShare, LossPoint, Result, Sample, SplitAccuracy, Study
+from espalier.report import FunnelRow, LeafAccuracy, LeafShare, LossPoint, Result, Sample, ScorerAudit, SplitAccuracy, Study
 from espalier.text import effective_leaves
 
 TITLE = "espalier: the built-in world"
@@ -20,11 +20,15 @@ def gather_study(
     params: Mapping[str, object],
     tables: Mapping[str, polars.DataFrame],
     mixes: Mapping[str, polars.DataFrame],
+    audits: Mapping[str, polars.DataFrame],
     dropped: Mapping[tuple[str, str], polars.DataFrame],
     metrics: Mapping[tuple[str, str], Mapping[str, float]],
     samples: int,
 ) -> Study:
-    """tables: those of `compare`. mixes: by recipe. dropped and metrics: by (recipe, stage). samples: how many to show, kept and dropped each, a recipe."""
+    """tables: those of `compare`. mixes and audits (the table scorers): by recipe. dropped and metrics: by (recipe, stage).
+
+    samples: how many to show, kept and dropped each, a recipe.
+    """
     recipes = list(mixes)
     leaves = tables["coverage"]["leaf"].n_unique()
     return Study(
@@ -41,6 +45,7 @@ def gather_study(
         effective_leaves={recipe: effective_leaves(mix["delivered_leaf"]) for recipe, mix in mixes.items()},
         n_leaves=leaves,
         funnel=tuple(row for recipe in recipes for row in _funnel(recipe, dropped, metrics)),
+        audit=tuple(ScorerAudit(recipe, **row) for recipe, audit in audits.items() for row in audit.to_dicts()),
         samples=tuple(sample for recipe in recipes for sample in _samples(recipe, mixes[recipe], dropped, samples)),
         validity={recipe: {name: metrics[recipe, "score"][name] for name in VALIDITY} for recipe in recipes},
         diversity={recipe: metrics[recipe, "diversity"] for recipe in recipes},

@@ -12,7 +12,7 @@ from espalier.errors import EspalierError, ParamsError
 from espalier.evolve import operation_of
 from espalier.generate import Sampling, draws, is_asked, request_of
 from espalier.prompts import Messages, Prompt
-from espalier.settings import STEPS
+from espalier.ranges import STEPS
 from espalier.teachers.base import Completion, Request
 
 Row = Mapping[str, Any]

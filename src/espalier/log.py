@@ -4,6 +4,8 @@ import os
 import shutil
 import sys
 
+from espalier.launch import is_main
+
 ERASE = "\r\x1b[K"  # what stands on the terminal's last line
 _shown = False  # whether something stands there that the next line must replace
 
@@ -25,6 +27,8 @@ def is_terminal() -> bool:
 
 def _write(text: str, *, shown: bool) -> None:
     global _shown
+    if not is_main():
+        return
     sys.stderr.write(f"{ERASE if _shown or shown else ''}{text}")
     sys.stderr.flush()
     _shown = shown

@@ -1,6 +1,6 @@
 """Llama models of our sizes, from scratch: transformers' LlamaForCausalLM, so that transformers, vLLM and llama.cpp load a student at once.
 
-Heads have 32 dimensions in the small sizes (vLLM's CPU kernels need at least 32). Weights start at a standard deviation of hidden**-0.5: with
+Shapes are in sizes.py. Weights start at a standard deviation of hidden**-0.5: with
 transformers' default of 0.02 a model of this width had learnt nothing after 1.2 M tokens (15 % against 47 % right, LOG.md).
 """
 
@@ -8,38 +8,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espalier.errors import CorruptInput, InputMissing
-from espalier.settings import Model
+from espalier.launch import is_main
+from espalier.parallel import whole
+from espalier.sizes import Shape
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
-# 125m: the shape of SmolLM2-135M (huggingface/smollm, text/pretraining/smollm2/config_smollm2_135M.yaml).
-SIZES = {
-    "tiny": Model(hidden=96, layers=3, feed_forward=264, context_tokens=128),
-    "125m": Model(hidden=576, layers=30, feed_forward=1536, context_tokens=2048),
-}
-HEAD_DIMENSIONS = {"tiny": 32, "125m": 64}
-KEY_VALUE_HEADS = {"tiny": 3, "125m": 3}
-ROPE_THETA = {"tiny": 1000.0, "125m": 10000.0}
 
-
-def build_model(shape: Model, *, vocabulary: int, pad_id: int, end_id: int, seed: int, size: str = "") -> "LlamaForCausalLM":
-    """A model with random weights that belong to `seed`; `size` names a preset, empty for a shape of heads with 32 dimensions."""
+def build_model(shape: Shape, *, vocabulary: int, pad_id: int, end_id: int, seed: int) -> "LlamaForCausalLM":
+    """A model with random weights that belong to `seed`."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    head = HEAD_DIMENSIONS.get(size, 32)
-    heads = shape.hidden // head
     config = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=shape.hidden,
         intermediate_size=shape.feed_forward,
         num_hidden_layers=shape.layers,
-        num_attention_heads=heads,
-        num_key_value_heads=KEY_VALUE_HEADS.get(size, heads),
-        head_dim=head,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_value_heads,
+        head_dim=shape.head,
         max_position_embeddings=shape.context_tokens,
-        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA.get(size, 1000.0)},
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
         tie_word_embeddings=True,
         initializer_range=shape.hidden**-0.5,
         pad_token_id=pad_id,
@@ -70,10 +61,7 @@ def load_model(folder: Path) -> "LlamaForCausalLM":
 
 
 def save_model(model: "LlamaForCausalLM", folder: Path) -> None:
-    """Write config and weights (safetensors only)."""
-    model.save_pretrained(folder)
-
-
-def count_parameters(model: "LlamaForCausalLM") -> int:
-    """Number of weights; the tied embedding counts once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Write config and weights (safetensors only); all processes that train the model call it, the main one writes."""
+    weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
+    if is_main():
+        model.save_pretrained(folder, state_dict=weights)

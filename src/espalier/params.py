@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from espalier.errors import ParamsError
-from espalier.ranges import OneOf, Within
-from espalier.settings import BUILTIN_OPERATIONS, OPERATIONS, STEPS, Params
+from espalier.ranges import BUILTIN_OPERATIONS, OPERATIONS, RULE_FAMILIES, STEPS, OneOf, Within
+from espalier.settings import Params
 
 FILE = "params.yaml"
 # What ruamel lets through: a value that looks like a date, a number or a tag and is none; nesting without end.
@@ -30,6 +30,7 @@ def parse_params(text: str, *, file: str = FILE) -> Params:
     _check_study(params, file)
     _check_recipes(params, file)
     _check_sizes(params, file)
+    _check_filter(params, file)
     _check_server(params, file)
     _check_ray(params, file)
     return params
@@ -139,10 +140,6 @@ def _check_sizes(params: Params, file: str) -> None:
         raise ParamsError(f"{file}: world is {params.world} but teacher.path is built-in, which speaks the built-in world alone; name a model's folder")
     if params.teacher.model.hidden % 32:
         raise ParamsError(f"{file}: teacher.model.hidden is {params.teacher.model.hidden}; it must be a multiple of 32 (heads have 32 dimensions)")
-    if params.filter.min_words > params.filter.max_words:
-        raise ParamsError(f"{file}: filter.min_words is {params.filter.min_words}, above filter.max_words {params.filter.max_words}; lower it")
-    if params.filter.min_vote > 0 and params.gen.answers < 2:
-        raise ParamsError(f"{file}: filter.min_vote is {params.filter.min_vote} but gen.answers is {params.gen.answers}; a vote needs 2 answers or more")
     for at, optimizer in (("teacher", params.teacher.optimizer), ("train", params.train.optimizer)):
         if optimizer.tokens < optimizer.batch_tokens:
             raise ParamsError(f"{file}: {at}.optimizer.tokens is {optimizer.tokens}, less than one batch of {optimizer.batch_tokens}; raise it")
@@ -153,6 +150,23 @@ def _check_sizes(params: Params, file: str) -> None:
             f"{file}: train.optimizer.batch_tokens is {params.train.optimizer.batch_tokens}, no multiple of tokens.context_tokens "
             f"{params.tokens.context_tokens}; a batch holds whole sequences"
         )
+
+
+def _check_filter(params: Params, file: str) -> None:
+    limits, answers = params.filter, params.gen.answers
+    if limits.min_words > limits.max_words:
+        raise ParamsError(f"{file}: filter.min_words is {limits.min_words}, above filter.max_words {limits.max_words}; lower it")
+    if limits.min_vote > 0 and answers < 2:
+        raise ParamsError(f"{file}: filter.min_vote is {limits.min_vote} but gen.answers is {answers}; a vote needs 2 answers or more")
+    if limits.kind == "top" and limits.scorer in ("vote", "entropy") and answers < 2:
+        raise ParamsError(f"{file}: filter.scorer is {limits.scorer} but gen.answers is {answers}; a vote needs 2 answers or more")
+    for name in limits.rules:
+        if name not in RULE_FAMILIES:
+            raise ParamsError(f'{file}: filter.rules names "{name}", which is no family of rules; {did_you_mean(name, RULE_FAMILIES)}')
+    if limits.kind == "top" and (limits.scorer, limits.threshold) == ("verifier", "audit"):
+        raise ParamsError(f"{file}: filter.scorer is verifier, which the audit judges the others by; set filter.threshold to share")
+    if 0 < limits.max_leaf_rows < limits.min_leaf_rows:
+        raise ParamsError(f"{file}: filter.max_leaf_rows is {limits.max_leaf_rows}, below filter.min_leaf_rows {limits.min_leaf_rows}; raise it or set 0 (off)")
 
 
 def _check_server(params: Params, file: str) -> None:

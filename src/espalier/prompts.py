@@ -23,8 +23,8 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from espalier.errors import ParamsError
 from espalier.params import did_you_mean, load_yaml
+from espalier.ranges import STEPS
 from espalier.replies import Reply, Unparsed, parse_contract, read_parts
-from espalier.settings import STEPS
 from espalier.taxonomy import BRANCHES
 
 # What a row can offer to a prompt, beside the attributes of the recipe.

@@ -1,7 +1,17 @@
-"""What a value of params.yaml may be, beside its type: `Within` gives the range, `OneOf` the allowed words; see settings.py."""
+"""What a value of params.yaml may be, beside its type: `Within` gives the range, `OneOf` the allowed words, and the words that several modules know."""
 
 from dataclasses import dataclass
 from typing import Annotated
+
+STEPS = ("context", "query", "evolve", "answer")
+OPERATIONS = ("constrain", "deepen", "concretize", "reason", "complicate", "widen")  # arXiv 2304.12244, section 3.2; widen is in-breadth evolving
+BUILTIN_OPERATIONS = ("deepen", "widen")
+WORLDS = ("builtin", "general")
+RULE_FAMILIES = ("reply", "language", "form", "repetition", "gopher", "c4", "fineweb")  # those of espalier.scorers.rules.table, on a higher floor
+SCORER_NAMES = (
+    "verifier", "vote", "entropy", "temperatures", "round_trip", "loss", "loss_leaf", "ifd", "ifd_leaf", "teacher", "teacher_leaf", "neighbours", "learned",
+    "heuristics",
+)  # the keys of espalier.scorers.table.SCORERS, on a higher floor
 
 
 @dataclass(frozen=True, slots=True)

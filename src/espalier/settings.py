@@ -6,12 +6,7 @@ No defaults: every value is written in params.yaml.
 from dataclasses import dataclass
 from typing import Annotated
 
-from espalier.ranges import Count, OneOf, Price, Share, Within
-
-STEPS = ("context", "query", "evolve", "answer")
-OPERATIONS = ("constrain", "deepen", "concretize", "reason", "complicate", "widen")  # arXiv 2304.12244, section 3.2; widen is in-breadth evolving
-BUILTIN_OPERATIONS = ("deepen", "widen")
-WORLDS = ("builtin", "general")
+from espalier.ranges import SCORER_NAMES, WORLDS, Count, OneOf, Price, Share, Within
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +123,27 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Audit:
+    target_precision: Annotated[float, Within(0, 1, above=True)]
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
-    kind: Annotated[str, OneOf(("rules", "random"))]
+    kind: Annotated[str, OneOf(("rules", "top", "random"))]
     min_words: Annotated[int, Within(0, 10**5)]
     max_words: Annotated[int, Within(1, 10**5)]
     max_repeat: Share
     max_echo: Share
     require_verified: bool
     min_vote: Share
-    random_share: Share
+    rules: tuple[str, ...]
+    scorer: Annotated[str, OneOf(SCORER_NAMES)]
+    threshold: Annotated[str, OneOf(("share", "audit"))]
+    keep_share: Share
+    per_leaf: bool
+    max_cluster_rows: Annotated[int, Within(0, 10**8)]
+    min_leaf_rows: Annotated[int, Within(0, 10**8)]
+    max_leaf_rows: Annotated[int, Within(0, 10**8)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +173,12 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    size: Annotated[str, OneOf(("tiny", "125m"))]
+    size: Annotated[str, OneOf(("tiny", "125m", "350m", "500m", "1b"))]
     precision: Annotated[str, OneOf(("auto", "fp32", "bf16"))]
+    processes: Annotated[int, Within(1, 1024)]
+    sharding: Annotated[str, OneOf(("ddp", "fsdp"))]
+    micro_batch: Annotated[int, Within(0, 10**6)]
+    gradient_checkpointing: bool
     checkpoint_steps: Count
     optimizer: Optimizer
 
@@ -222,6 +233,7 @@ class Params:
     plan: Plan
     gen: Gen
     score: Score
+    audit: Audit
     filter: Filter
     dedup: Dedup
     decontaminate: Decontaminate

@@ -20,6 +20,7 @@ import click
 
 from espalier.errors import EspalierError
 from espalier.io import read_text, write_json
+from espalier.launch import is_main
 from espalier.log import say
 from espalier.params import FILE, parse_params
 
@@ -94,7 +95,8 @@ def _run(name: str, function: Main, values: dict[str, str], reads: tuple[str, ..
 def _note(label: str, wall_s: float) -> None:
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     say(f"{label}: done in {wall_s:.1f} s, peak memory {peak_mib:,.0f} MiB")
-    write_json(Path("runs") / f"{label}.json", {"wall_s": round(wall_s, 2), "peak_mib": round(peak_mib)})
+    if is_main():
+        write_json(Path("runs") / f"{label}.json", {"wall_s": round(wall_s, 2), "peak_mib": round(peak_mib)})
 
 
 def _watch_files() -> set[str]:

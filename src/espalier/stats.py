@@ -148,6 +148,12 @@ def verdict(difference: float, p: float, *, higher_is_better: bool, level: float
     return "better" if (difference > 0) == higher_is_better else "worse"
 
 
+def unbias(weights: Floats) -> float:
+    """What sum(w**2 * residual**2) must be multiplied by: the mean has been fitted to the same leaves. L / (L - 1) for equal w."""
+    squares, cubes = float((weights**2).sum()), float((weights**3).sum())
+    return squares / (squares - 2 * cubes + squares**2)
+
+
 def _contrast(
     leaf_means: Sequence[Floats], signs: Sequence[float], weights: Floats, *, draws: int, rng: np.random.Generator
 ) -> tuple[Floats, float, float]:
@@ -160,7 +166,7 @@ def _contrast(
     # Drawing w * (value - mean), not the ratio of drawn sums: with steep weights a draw that misses the first leaf
     # divides by almost nothing, and the test grew deaf (0.3 % rejections at skew 1.5).
     pull = weights * (by_leaf - by_leaf @ weights)
-    leaf_errors = math.sqrt(_unbias(weights)) * _draw_sums(pull, draws, rng)
+    leaf_errors = math.sqrt(unbias(weights)) * _draw_sums(pull, draws, rng)
     seed_errors = [_seed_errors(means @ weights, draws, rng) for means in leaf_means]
     kept = _seed_share_kept(leaf_means, weights)
     parts = [float(leaf_errors.var()), *(kept * float(errors.var()) for errors in seed_errors)]
@@ -199,14 +205,8 @@ def _seed_share_kept(leaf_means: Sequence[Floats], weights: Floats) -> float:
         by_seed = means @ weights
         cells = means - means.mean(axis=0) - (by_seed - by_seed.mean())[:, None]
         between += by_seed.var(ddof=1) / n
-        overlap += _unbias(weights) * float((cells**2 @ weights**2).sum()) / (n * (n - 1))
+        overlap += unbias(weights) * float((cells**2 @ weights**2).sum()) / (n * (n - 1))
     return max(between - overlap, 0.0) / between if between > 0 else 0.0
-
-
-def _unbias(weights: Floats) -> float:
-    """What sum(w**2 * residual**2) must be multiplied by: the mean has been fitted to the same leaves. L / (L - 1) for equal w."""
-    squares, cubes = float((weights**2).sum()), float((weights**3).sum())
-    return squares / (squares - 2 * cubes + squares**2)
 
 
 def _satterthwaite(variances: Sequence[float], freedoms: Sequence[float]) -> float:

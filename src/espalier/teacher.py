@@ -11,6 +11,7 @@ from espalier.model import build_model
 from espalier.prompts import Prompt
 from espalier.seeds import number
 from espalier.settings import Teacher
+from espalier.sizes import shape_of
 from espalier.text import effective_leaves
 from espalier.tokens import Chat, encode_samples, pack, word_chat
 from espalier.train import Checkpoints, Step, train_model
@@ -52,7 +53,7 @@ def build_teacher(
     documents = encode_samples(chat, [one.messages for one in corpus], [one.reply for one in corpus])
     fitting = [document for document in documents if len(document.ids) <= settings.model.context_tokens]
     data = pack(fitting, settings.model.context_tokens, pad_id=chat.pad_id)
-    model = build_model(settings.model, vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=number(seed, "teacher") % 2**32)
+    model = build_model(shape_of(settings.model), vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=number(seed, "teacher") % 2**32)
     curve = train_model(model, data, settings.optimizer, seed=seed, precision="auto", checkpoints=checkpoints, progress=progress)
     return Built(model, chat, curve, corpus, sum(len(document.ids) for document in documents))
 

@@ -1,4 +1,4 @@
-"""One training loop for teachers and students, on accelerate: CPU or one GPU.
+"""One training loop for teachers and students, on accelerate: CPU, one GPU, or several processes.
 
 Packed sequences with documents kept apart, warmup-stable-decay schedule, gradient clipping, checkpoints that continue exactly. The data order is a hash of
 the seed and the epoch. Shapes: N packed sequences, B sequences a step, T tokens a sequence.
@@ -15,8 +15,9 @@ from accelerate import Accelerator
 from transformers import LlamaForCausalLM
 
 from espalier.checkpoints import latest_checkpoint, save_checkpoint
-from espalier.errors import EspalierError
+from espalier.errors import EspalierError, ParamsError
 from espalier.muon import Muon
+from espalier.parallel import distribute, gradients_stay
 from espalier.seeds import rng
 from espalier.settings import Optimizer
 from espalier.tokens import Packed
@@ -54,8 +55,13 @@ def train_model(
     precision: str,
     checkpoints: Checkpoints | None,
     progress: Callable[[Step, int], None],
+    micro_batch: int = 0,
+    sharding: str = "ddp",
 ) -> list[Step]:
     """Train `model` in place; the curve has one entry a step. progress: called with each entry and the number of steps.
+
+    micro_batch: sequences that go through the model of a process at a time, their gradients added up to those of the whole step; 0 for all of a step's.
+    Several processes (launch.py) read the same sequences in the same order as one does, each its part of every step; sharding: ddp or fsdp (parallel.py).
 
     Raises: EspalierError when the loss is no number. A checkpoint of the same run is continued.
     """
@@ -63,9 +69,12 @@ def train_model(
     rows = max(optimizer.batch_tokens // length, 1)
     steps = max(optimizer.tokens // (rows * length), 1)
     accelerator = Accelerator(mixed_precision=_mixed(precision), cpu=not torch.cuda.is_available())
+    processes, mine = accelerator.num_processes, slice(accelerator.process_index, None, accelerator.num_processes)
+    if rows % processes:
+        raise ParamsError(f"params.yaml: a step has {rows} sequences of {length} tokens, train.processes is {processes}; make batch_tokens a multiple of both")
+    wrapped = distribute(model, accelerator, sharding=sharding)
     optimizers = make_optimizers(model, optimizer)
     curve = [Step(*entry) for entry in latest_checkpoint(checkpoints.folder, model, optimizers)] if checkpoints else []
-    wrapped, *prepared = accelerator.prepare(model, *optimizers)
     peaks = [group["lr"] for one in optimizers for group in one.param_groups]
     wrapped.train()
     for step, places in enumerate(_order(n, rows, steps, seed)):
@@ -74,14 +83,15 @@ def train_model(
         share = schedule(step, steps, warmup=optimizer.warmup_share, decay=optimizer.decay_share)
         for group, peak in zip((group for one in optimizers for group in one.param_groups), peaks, strict=True):
             group["lr"] = peak * share
-        batch = prepare_batch(data.tokens_NT[places], data.documents_NT[places], data.targets_NT[places], accelerator.device)
-        loss = _step(accelerator, wrapped, prepared, batch)
+        parts = _cut(places[mine], micro_batch)
+        batches = [prepare_batch(data.tokens_NT[part], data.documents_NT[part], data.targets_NT[part], accelerator.device) for part in parts]
+        loss = _step(accelerator, wrapped, optimizers, batches)
         if not math.isfinite(loss):
             raise EspalierError(f"train: the loss is {loss} at step {step + 1} of {steps}; lower the learning rates of its optimizer")
         curve.append(Step(step + 1, (step + 1) * rows * length, loss, share))
         progress(curve[-1], steps)
         if checkpoints and (step + 1) % checkpoints.every_steps == 0 and step + 1 < steps:
-            save_checkpoint(checkpoints.folder, accelerator.unwrap_model(wrapped), optimizers, curve)
+            save_checkpoint(checkpoints.folder, model, optimizers, curve)
     model.eval()
     return curve
 
@@ -134,15 +144,29 @@ def make_optimizers(model: LlamaForCausalLM, optimizer: Optimizer) -> list[torch
     return [muon, torch.optim.AdamW(others, lr=optimizer.learning_rate, betas=BETAS, weight_decay=0.0, fused=True)]
 
 
-def _step(accelerator: Accelerator, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], batch: dict[str, torch.Tensor]) -> float:
-    with accelerator.autocast():
-        loss = model(**batch, use_cache=False).loss  # with a cache transformers does not keep packed documents apart
-    accelerator.backward(loss)
-    accelerator.clip_grad_norm_(model.parameters(), CLIP_NORM)
+def _step(accelerator: Accelerator, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], batches: list[dict[str, torch.Tensor]]) -> float:
+    """One update; the loss is the mean over the target tokens of all batches, so that it does not hang on how a step is cut."""
+    processes, shared = accelerator.num_processes, {}
+    if processes * len(batches) > 1:  # gradients are averaged over processes, so each divides by its part of the targets
+        targets = accelerator.reduce(sum((batch["labels"] != IGNORED).sum() for batch in batches), "sum")
+        shared = {"num_items_in_batch": targets / processes}
+    loss_sum = torch.zeros((), device=accelerator.device)
+    for place, batch in enumerate(batches, 1):
+        with gradients_stay(model, place < len(batches)):
+            with accelerator.autocast():
+                loss = model(**batch, **shared, use_cache=False).loss  # with a cache transformers does not keep packed documents apart
+            accelerator.backward(loss)
+        loss_sum += loss.detach()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad()
-    return float(loss.detach())
+    return float(accelerator.reduce(loss_sum, "mean"))
+
+
+def _cut(places: np.ndarray, size: int) -> list[np.ndarray]:
+    """`places` in pieces of `size`; 0 for one piece."""
+    return [places[at : at + size] for at in range(0, len(places), size)] if size else [places]
 
 
 def _order(n: int, rows: int, steps: int, seed: int) -> Iterator[np.ndarray]:

@@ -48,7 +48,7 @@ def test_ctrl_c_is_heard_by_the_stage_alone_which_keeps_what_is_under_way(name, 
     assert child.returncode == 130, err[-3000:]
     assert f"query@direct: interrupted: {kept:,} of {ROWS:,} requests are done and kept, `dvc repro` goes on from there" in err.splitlines()
     assert 0 < kept < ROWS
-    assert "Traceback" not in err
+    assert "Traceback" not in err, err[err.index("Traceback") :][:3000]
     assert "have ended" not in err  # no engine died of it
     again = python(STAGE, stderr=subprocess.PIPE, cwd=tmp_path)
     _, err = again.communicate(timeout=WAIT_S)

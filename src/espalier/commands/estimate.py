@@ -16,7 +16,8 @@ from espalier.ledger import Asked, Prediction, Range, Speed, last_steps, measure
 from espalier.lineage import requests_of
 from espalier.log import say
 from espalier.params import FILE, parse_params
-from espalier.settings import STEPS, Params
+from espalier.ranges import STEPS
+from espalier.settings import Params
 from espalier.teachers.ask import Asker
 from espalier.teachers.base import Completion
 

@@ -12,7 +12,8 @@ from espalier.io import read_json, read_rows, read_text
 from espalier.lineage import drop_words, find_id, row_lines, score_lines, step_lines, steps_of, vote_line
 from espalier.params import FILE, did_you_mean, parse_params
 from espalier.prompts import Prompt
-from espalier.settings import STEPS, Params
+from espalier.ranges import STEPS
+from espalier.settings import Params
 
 DATA = Path("data")
 DROPPING = ("filter", "dedup", "decontaminate")

@@ -3,13 +3,13 @@
     study    what a report is made of            words    numbers and verdicts in words
     svg      elements, scales, ticks, labels     theme    colours and type
     forest charts leaves funnel                  the drawings
-    tables samples page figure                   what the stage writes
+    tables audit samples page figure             what the stage writes
 """
 
 from espalier.report.figure import result_figure
 from espalier.report.page import render_report
-from espalier.report.study import FunnelRow, LeafAccuracy, LeafShare, LossPoint, Result, Sample, SplitAccuracy, Study
+from espalier.report.study import FunnelRow, LeafAccuracy, LeafShare, LossPoint, Result, Sample, ScorerAudit, SplitAccuracy, Study
 
 __all__ = [
-    "FunnelRow", "LeafAccuracy", "LeafShare", "LossPoint", "Result", "Sample", "SplitAccuracy", "Study", "render_report", "result_figure",
+    "FunnelRow", "LeafAccuracy", "LeafShare", "LossPoint", "Result", "Sample", "ScorerAudit", "SplitAccuracy", "Study", "render_report", "result_figure",
 ]

@@ -4,6 +4,7 @@ Values in, a string out: `render_report(study)`. Text of a teacher is escaped wh
 policy forbids the page to load or run anything, should an escape ever be forgotten.
 """
 
+from espalier.report.audit import audit_section
 from espalier.report.charts import SKIPPED_SHARE, coverage_chart, loss_chart
 from espalier.report.forest import forest
 from espalier.report.funnel import funnel_charts
@@ -32,7 +33,9 @@ def render_report(study: Study) -> str:
     sections = [
         ("results", "Results", _results(study)), ("leaves", "Accuracy by leaf", _leaves(study)),
         ("coverage", "Coverage and training", _coverage(study)),
-        ("funnel", "Kept and dropped", _funnel(study)), ("samples", "Samples", samples_section(study)),
+        ("funnel", "Kept and dropped", _funnel(study)),
+        ("audit", "Filter audit", audit_section(study) or _absent("No scorer was audited: no row has a verdict.")),
+        ("samples", "Samples", samples_section(study)),
         ("numbers", "Numbers", _numbers(study)),
     ]
     links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in sections)

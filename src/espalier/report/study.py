@@ -102,6 +102,35 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class ScorerAudit:
+    """How well one scorer tells right from wrong in one recipe: the columns of the audit's table `scorers`, described there."""
+
+    recipe: str
+    scorer: str
+    rows: int
+    right: int
+    leaves: int
+    leaves_both: int
+    threshold: float | None
+    cut: float | None
+    auc: float | None
+    auc_low: float | None
+    auc_high: float | None
+    precision: float | None
+    precision_low: float | None
+    precision_high: float | None
+    recall: float | None
+    recall_low: float | None
+    recall_high: float | None
+    leaf_auc: float | None
+    leaf_auc_low: float | None
+    leaf_auc_high: float | None
+    carried_precision: float | None
+    carried_precision_low: float | None
+    carried_precision_high: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """Everything one report shows. An empty field leaves its section with the words that it was not measured.
 
@@ -122,6 +151,7 @@ class Study:
     effective_leaves: Mapping[str, float] = field(default_factory=dict)
     n_leaves: int = 0
     funnel: tuple[FunnelRow, ...] = ()
+    audit: tuple[ScorerAudit, ...] = ()
     samples: tuple[Sample, ...] = ()
     validity: Metrics = field(default_factory=dict)
     diversity: Metrics = field(default_factory=dict)
@@ -130,7 +160,7 @@ class Study:
 
 def recipes_of(study: Study) -> tuple[str, ...]:
     """Every recipe of the study, the baseline first and the others as they come: a recipe keeps its place in every chart."""
-    rows = (study.results, study.leaves, study.losses, study.coverage, study.funnel, study.samples)
+    rows = (study.results, study.leaves, study.losses, study.coverage, study.funnel, study.audit, study.samples)
     named = [row.recipe for group in rows for row in group]
     return unique([study.baseline, *named, *study.validity, *study.diversity, *study.costs])
 

@@ -34,7 +34,7 @@ def result_table(study: Study, outcome: str) -> str:
         found = [find(study, recipe, outcome, weighting) for weighting in WEIGHTING_NAMES]
         measured = [result for result in found if result]
         rows += [_result_row(study, result, is_first=i == 0, is_last=i == len(measured) - 1) for i, result in enumerate(measured)]
-    return _table(heads, rows, n_words=2, last_is_words=True)
+    return table(heads, rows, n_words=2, last_is_words=True)
 
 
 def _result_row(study: Study, result: Result, *, is_first: bool, is_last: bool) -> str:
@@ -44,10 +44,10 @@ def _result_row(study: Study, result: Result, *, is_first: bool, is_last: bool) 
     p = NOTHING if not is_number(result.p_holm) else "< 0.001" if result.p_holm < 0.001 else fixed(result.p_holm, 3)
     mdd = fixed(result.mdd * unit.factor, unit.digits) if is_number(result.mdd) else NOTHING
     cells = [
-        _cell(recipe_words(study, result.recipe) if is_first else "", head=True), _cell(escape(WEIGHTING_NAMES[result.weighting])),
-        _cell(_with_range(mean_words(result.mean, result.outcome), mean_range), number=True),
-        _cell(_with_range(difference_words(result), range_words(result.low, result.high, result.outcome)), number=True),
-        *(_cell(escape(words), number=True) for words in (p, effect, mdd)), _cell(verdict_words(result.verdict)),
+        cell(recipe_words(study, result.recipe) if is_first else "", head=True), cell(escape(WEIGHTING_NAMES[result.weighting])),
+        cell(with_range(mean_words(result.mean, result.outcome), mean_range), number=True),
+        cell(with_range(difference_words(result), range_words(result.low, result.high, result.outcome)), number=True),
+        *(cell(escape(words), number=True) for words in (p, effect, mdd)), cell(verdict_words(result.verdict)),
     ]
     return f"<tr>{''.join(cells)}</tr>" if is_last else f'<tr class="pair">{"".join(cells)}</tr>'
 
@@ -60,13 +60,13 @@ def split_table(study: Study) -> str:
     found = {(row.recipe, row.split): row for row in study.splits}
     rows = []
     for recipe in recipes_of(study):
-        cells = [_cell(recipe_words(study, recipe), head=True)]
+        cells = [cell(recipe_words(study, recipe), head=True)]
         for split in splits:
             row = found.get((recipe, split))
             accuracy = row.accuracy if row else None
-            cells.append(_cell(f"{fixed(100 * accuracy, 1)} %" if is_number(accuracy) else NOTHING, number=True))
+            cells.append(cell(f"{fixed(100 * accuracy, 1)} %" if is_number(accuracy) else NOTHING, number=True))
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    return _table(("recipe", *splits), rows, n_words=1)
+    return table(("recipe", *splits), rows, n_words=1)
 
 
 def metrics_table(study: Study, metrics: Metrics) -> str:
@@ -76,27 +76,27 @@ def metrics_table(study: Study, metrics: Metrics) -> str:
     bounds = {name + end for name in names for end in ("_low", "_high")}
     rows = []
     for name in (name for name in names if name not in bounds):
-        cells = [_cell(escape(name.replace("_", " ")), head=True)]
+        cells = [cell(escape(name.replace("_", " ")), head=True)]
         for recipe in recipes:
             numbers = metrics[recipe]
             ends = [plain(numbers.get(name + end)) for end in ("_low", "_high")]
-            cells.append(_cell(_with_range(plain(numbers.get(name)), "" if NOTHING in ends else " to ".join(ends)), number=True))
+            cells.append(cell(with_range(plain(numbers.get(name)), "" if NOTHING in ends else " to ".join(ends)), number=True))
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    return _table(("", *recipes), rows, n_words=1)
+    return table(("", *recipes), rows, n_words=1)
 
 
 def reasons_table(study: Study, recipe: str) -> str:
     """Every reason for which rows of a recipe were dropped."""
     rows = [
-        f"<tr>{_cell(escape(stage), head=True)}{_cell(escape(reason))}{_cell(f'{n:,}', number=True)}{_cell(fixed(100 * share, 1) + ' %', number=True)}</tr>"
+        f"<tr>{cell(escape(stage), head=True)}{cell(escape(reason))}{cell(f'{n:,}', number=True)}{cell(fixed(100 * share, 1) + ' %', number=True)}</tr>"
         for stage, reason, n, share in reason_rows(study, recipe)
     ]
-    return _table(("stage", "reason", "rows", "of those that entered"), rows, n_words=2)
+    return table(("stage", "reason", "rows", "of those that entered"), rows, n_words=2)
 
 
 def params_table(study: Study) -> str:
-    rows = [f"<tr>{_cell(escape(name), head=True)}{_cell(escape(plain(value)))}</tr>" for name, value in study.params.items()]
-    return _table(("param", "value"), rows, n_words=2)
+    rows = [f"<tr>{cell(escape(name), head=True)}{cell(escape(plain(value)))}</tr>" for name, value in study.params.items()]
+    return table(("param", "value"), rows, n_words=2)
 
 
 def recipe_words(study: Study, recipe: str) -> str:
@@ -113,17 +113,19 @@ def verdict_words(verdict: str) -> str:
     return f'<b class="{class_}">{escape(words)}</b>' if class_ else f'<span class="quiet">{escape(words)}</span>'
 
 
-def _with_range(value: str, interval: str) -> str:
+def with_range(value: str, interval: str) -> str:
+    """A value with its interval in brackets, as markup."""
     return escape(value) + (f' <span class="range">({escape(interval)})</span>' if interval else "")
 
 
-def _cell(markup: str, *, head: bool = False, number: bool = False) -> str:
+def cell(markup: str, *, head: bool = False, number: bool = False) -> str:
+    """A cell of a row; number: stands to the right."""
     if head:
         return f'<th scope="row">{markup}</th>'
     return f'<td class="n">{markup}</td>' if number else f"<td>{markup}</td>"
 
 
-def _table(heads: Sequence[str], rows: Sequence[str], *, n_words: int, last_is_words: bool = False) -> str:
+def table(heads: Sequence[str], rows: Sequence[str], *, n_words: int, last_is_words: bool = False) -> str:
     """Columns from the n_words-th on hold numbers and stand to the right."""
     last_number = len(heads) - 1 - last_is_words
     written = "".join(

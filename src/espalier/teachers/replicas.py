@@ -9,12 +9,14 @@ import contextlib
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
@@ -186,7 +188,8 @@ def _launch(opener: Opener) -> Replica:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(opener, theirs))
-    with unheard():  # Ctrl-C is the parent's to hear
+    resource_tracker.ensure_running()  # else the first start does it, which lets SIGINT through again
+    with unheard():
         process.start()
     theirs.close()
     return Replica(process, ours)
@@ -194,6 +197,7 @@ def _launch(opener: Opener) -> Replica:
 
 def _serve(opener: Opener, connection: Connection) -> None:
     """The life of a process: open the engine, then take work and give results until the parent hangs up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear; until here it was blocked
     if opener.devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = opener.devices
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # a killed process leaves none of its own behind
@@ -207,6 +211,8 @@ def _serve(opener: Opener, connection: Connection) -> None:
                 engine.submit(inbox.get())
             if finished := engine.step():
                 connection.send(finished)
+    except (BrokenPipeError, ConnectionResetError):  # the parent has gone before `_receive` noticed
+        os._exit(0)
     except EspalierError as error:  # no news to a developer: without a traceback
         connection.send(str(error))
         raise SystemExit(1) from None

@@ -1,0 +1,57 @@
+"""What tests/test_parallel.py starts in several processes: `-m tests.parallel_run FOLDER WORK`, a training of 8 steps whose weights land in FOLDER."""
+
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from espalier.launch import is_main
+from espalier.parallel import whole
+from espalier.train import Checkpoints, train_model
+from tests.test_train import Stop, corpus, settings, stop_after, tiny
+
+STEPS, EVERY, STOP = 8, 2, 5
+
+
+def main(folder: Path, work: str) -> None:
+    """work: whole (ddp and fsdp, and an fsdp run that stops), killed (ddp, in the middle by SIGKILL), resumed (both that stopped)."""
+    torch.set_num_threads(1)
+    if work == "whole":
+        for sharding in ("ddp", "fsdp"):
+            run(folder, sharding, name=sharding)
+        with contextlib.suppress(Stop):
+            run(folder, "fsdp", name="never", checkpoints="fsdp", progress=stop_after(STOP))
+    if work == "killed":
+        run(folder, "ddp", name="never", checkpoints="ddp", progress=kill_at_stop)
+    if work == "resumed":
+        for sharding in ("ddp", "fsdp"):
+            run(folder, sharding, name=f"{sharding} resumed", checkpoints=sharding, progress=goes_on)
+
+
+def run(folder, sharding, *, name, checkpoints=None, progress=lambda step, steps: None):
+    """Write weights and losses of a run under its name."""
+    model = tiny()
+    where = Checkpoints(folder / "checkpoints" / checkpoints, EVERY) if checkpoints else None
+    curve = train_model(
+        model, corpus(), settings(STEPS, rows=4), seed=1, precision="fp32", checkpoints=where, progress=progress, micro_batch=1, sharding=sharding
+    )
+    weights = {key: whole(tensor.detach()).clone() for key, tensor in model.named_parameters()}
+    if is_main():
+        save_file(weights | {"losses": torch.tensor([step.loss_nats for step in curve])}, folder / f"{name}.safetensors")
+
+
+def kill_at_stop(step, steps):
+    if step.step == STOP and not is_main():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def goes_on(step, steps):
+    assert step.step >= STOP, "the run did not begin at its checkpoint"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,50 @@
+"""Two real processes (gloo, on the CPU) against one: the same training, and it goes on after a kill."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from espalier.errors import EspalierError, ParamsError
+from espalier.launch import launch
+from espalier.train import train_model
+from tests.parallel_run import STEPS, run
+from tests.test_train import corpus, on_the_cpu, same, settings, tiny  # noqa: F401 (a fixture that works by being here)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Weights and losses by the name of the run: one process, two with each sharding, and those that went on after a stop or a kill."""
+    folder = tmp_path_factory.mktemp("parallel")
+    run(folder, "ddp", name="one")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        launch("tests.parallel_run", [str(folder), "whole"], processes=2)
+        with pytest.raises(EspalierError, match=r"^one of 2 processes ended early \(exit code 1\); its own lines above say why$"):
+            launch("tests.parallel_run", [str(folder), "killed"], processes=2)
+        launch("tests.parallel_run", [str(folder), "resumed"], processes=2)
+    return {file.stem: load_file(file) for file in folder.glob("*.safetensors")}
+
+
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
+def test_two_processes_read_the_same_tokens_and_make_the_same_updates_as_one(made, sharding):
+    """Losses of all steps agree only if every step has the same sequences; sums are in another order."""
+    assert made[sharding]["losses"].tolist() == pytest.approx(made["one"]["losses"].tolist(), abs=1e-5)
+    assert made[sharding].keys() == made["one"].keys()
+    assert len(made["one"]["losses"]) == STEPS
+    for name, tensor in made["one"].items():
+        assert float((made[sharding][name] - tensor).abs().max()) < 1e-4, name
+
+
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
+def test_a_killed_or_stopped_run_of_two_processes_ends_with_the_bits_of_an_undisturbed_one(made, sharding):
+    assert same(made[f"{sharding} resumed"], made[sharding])
+
+
+def test_a_step_that_cannot_be_shared_out_is_an_error(monkeypatch):
+    monkeypatch.setattr("accelerate.Accelerator.num_processes", 3)
+    with pytest.raises(ParamsError) as caught:
+        train_model(tiny(), corpus(), settings(1, rows=4), seed=1, precision="fp32", checkpoints=None, progress=lambda step, steps: None)
+    assert str(caught.value) == "params.yaml: a step has 4 sequences of 32 tokens, train.processes is 3; make batch_tokens a multiple of both"
+    assert torch.get_num_threads() >= 1
