@@ -15,7 +15,7 @@ from tests.test_generate import plan
 from tests.worlds import Scripted
 
 PARENT = "How many metres of fence go round a bed of 12 by 7 metres?"
-SAMPLING = Sampling(Gen(0.7, 0.9, 16, 1, 4, 0.7, 10), 42)
+SAMPLING = Sampling(Gen(0.7, 0.9, 16, 1, 4, 0.7, 10, 0, 0.0, ""), 42)
 CONTRACT = {"kind": "tags", "optional": ["solution"], "gates": ["refusal", "leak", "says_nothing"]}
 EVOLVE = Prompt("evolve.t", "evolve", (), ("query",), (("user", "{{ query }}"),), parse_contract(CONTRACT, step="evolve", banned=(), file=""))
 QUERY = Prompt("query.t", "query", (), ("task",), (("user", "{{ task }}"),), parse_contract(CONTRACT, step="query", banned=(), file=""))
