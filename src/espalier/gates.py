@@ -4,28 +4,10 @@ Each gate gives the reason why a text stops, or None. A prompt file names those 
 Source: elimination rules 2 to 4 of WizardLM (arXiv 2304.12244, section 3.2); bans of openings as in Cosmopedia (Hugging Face blog, 2024, "Cosmopedia").
 """
 
-import re
 from collections.abc import Callable, Sequence
 
+from espalier.phrases import LEAKS, REFUSAL, SHORT_WORDS, STOP_WORDS
 from espalier.text import match_words
-
-SHORT_WORDS = 80  # arXiv 2304.12244, section 3.2: a reply that says sorry in fewer words than this is taken for a refusal
-# People too are sorry and cannot do things ("I can't sleep": a query; "I'm sorry to hear that": a clerk's answer); who refuses cannot do what assistants do.
-_CANNOT = r"(?:can't|cannot|can not|could not|couldn't|won't|will not|(?:am|'m) (?:not able|unable|not allowed) to)"
-_ASSIST = r"(?:help|assist|provide|fulfill?|comply|answer|create|write|generate|produce|continue|support|engage|discuss|recommend|do (?:that|this|so))"
-REFUSAL = re.compile(
-    rf"(?:sorry|i'm sorry|i am sorry|i apologi[sz]e|my apologies)\b(?:[,.]? but\b|, (?:i|as|that|this)\b|.*\b{_CANNOT} (?:\w+ )?{_ASSIST}\b)"
-    rf"|(?:unfortunately, |however, )?i ?{_CANNOT} (?:\w+ )?{_ASSIST}\b|as an ai\b|as a (?:large )?language model|i'm (?:just )?an ai\b|i am (?:just )?an ai\b"
-)
-LEAKS = (
-    "given prompt", "rewritten prompt", "#rewritten", "#given", "created prompt", "the instruction above", "this seed example", "rewritten task",
-    "the example tasks",
-)  # fmt: skip
-# The 60 most frequent function words of English: a text of these and of marks alone says nothing.
-STOP_WORDS = frozenset(
-    "a about all an and are as at be been but by can could do for from had has have he her his how i if in into is it its me my no not of on or our she so "
-    "than that the their them then there they this to was we were what when which who will with would you your".split()
-)
 
 Gate = Callable[[str, Sequence[str]], str | None]
 

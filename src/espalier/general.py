@@ -14,9 +14,10 @@ from typing import Any
 import polars
 
 from espalier.errors import ParamsError
-from espalier.gates import STOP_WORDS, leaks, refused, says_nothing
+from espalier.gates import leaks, refused, says_nothing
 from espalier.nearest import NearestLeaf
 from espalier.novelty import rouge_l
+from espalier.phrases import STOP_WORDS
 from espalier.score import Judged
 from espalier.seeds import digest, number, rng
 from espalier.taxonomy import SeedLeaf

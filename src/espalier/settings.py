@@ -96,6 +96,8 @@ class Gen:
 class Score:
     repeat_words: Annotated[int, Within(1, 20)]
     likelihood_model: str
+    clusters: Annotated[int, Within(1, 10**5)]
+    embeddings: str
     labels: str
 
 
