@@ -37,6 +37,11 @@ def evolved(table, reply, operations):
     return evolve_queries(table, EVOLVE, operations, SAMPLING, teacher.generate, world=world()), teacher
 
 
+def test_a_row_that_asked_for_a_leaf_counts_as_that_leaf_and_another_is_placed_by_its_words():
+    asked, free = rows(1, leaf="x/y/z").row(0, named=True), rows(1, leaf="").row(0, named=True)
+    assert (world().verify(asked).leaf, world().verify(free).leaf) == ("x/y/z", "a/b/c")
+
+
 @pytest.mark.parametrize(
     ("operation", "child", "reason"),
     [
