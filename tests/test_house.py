@@ -19,8 +19,8 @@ SOURCES = sorted((ROOT / "src").rglob("*.py")) + sorted((ROOT / "stages").rglob(
 # A module imports only from lower floors, or from its own floor without a cycle.
 FLOORS = (
     {"errors", "params", "ranges", "settings", "io", "seeds", "log", "progress", "stage", "interrupt", "ledger"},
-    {"text", "wordhash", "stats", "student_t", "old_qna", "qna", "taxonomy", "prompts", "replies", "gates", "attributes", "documents", "novelty", "nearest", "profiles"},
-    {"world", "verifiers", "teachers", "scorers", "dedup", "tokens", "diversity", "model", "muon", "checkpoints", "samples", "decontaminate", "mix", "plan", "filter", "score"},
+    {"text", "wordhash", "minhash", "overlap", "pairs", "stats", "student_t", "old_qna", "qna", "taxonomy", "prompts", "replies", "gates", "attributes", "documents", "novelty", "nearest", "profiles"},
+    {"world", "verifiers", "teachers", "scorers", "dedup", "spill", "dedup_ray", "tokens", "diversity", "model", "muon", "checkpoints", "samples", "decontaminate", "mix", "plan", "filter", "score"},
     {"exam", "teacher", "generate", "evolve", "general", "worlds", "train", "evaluate", "compare", "plot_tables", "report", "gather", "lineage", "estimate"},
     {"cli", "commands"},
 )

@@ -1,32 +1,27 @@
 """Drop samples that say the same: exactly (problem key or prompt), then nearly (MinHash LSH), in a leaf and then across.
 
-Reads scored rows; gives (kept, dropped). Of a cluster the best-scored row stays. Candidates come from locality-sensitive hashing and
-are verified with the exact Jaccard similarity, so precision is 1 and only recall is a matter of chance (at least RECALL for a pair at
-the threshold). Verification matters: the transitive closure over unverified bands has swallowed whole corpora.
+Reads scored rows; gives (kept, dropped). Of a cluster the best-scored row stays. Candidates come from locality-sensitive hashing (minhash.py)
+and are verified with the exact Jaccard similarity (pairs.py), so precision is 1 and only recall is a matter of chance.
 
 In templated text near is not same: "list : 4 9 2 . what is the largest number ?" and "list : 4 9 3 . ..." are different problems
-that share most 3-grams. Where problem keys exist the exact pass is right on its own; set the threshold high there.
+that share most 3-grams. Where problem keys exist the exact pass is right on its own; set the threshold high there. And shingle what varies:
+over a whole record with a long frame of boilerplate one tool-use set lost 98 % of its rows at 0.6, over its last turn 16 % at 0.7.
 
-Source: Broder 1997 (MinHash); Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", section 3.4 (bands).
-Signatures are those of datasketch 2.x, scheme affine32 (1.x gives other values; requirements pin >=2,<3).
+Shingles are of words: 5-grams for web text (FineWeb), 3 for short synthetic samples, where one changed word already touches most 5-grams.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csr_matrix
-from scipy.sparse.csgraph import connected_components
 
+from espalier.overlap import Shingles, jaccard, shingle_sets
+from espalier.pairs import components, keys_of, keys_within
 from espalier.settings import Dedup
-from espalier.text import effective_leaves, fold, full_text, shingles
+from espalier.text import effective_leaves, fold, full_text
 
-RECALL = 0.98  # wanted probability that a pair exactly at the threshold becomes a candidate; datasketch's own bands give 0.40 at 0.8
-SCHEME = "affine32"
-PERMUTATION_SEED = 1  # datasketch's default; verification makes the result independent of it but for missed pairs
-CHUNK_PAIRS = 200_000  # pairs verified at a time: about 100 MB at 25 words a row
 VERDICT_RANK = {"right": 0, "unknown": 1, "unparseable": 2, "wrong": 3}
 
 Ints = NDArray[np.int64]
@@ -74,40 +69,13 @@ def dedup_metrics(kept: pl.DataFrame, dropped: pl.DataFrame, settings: Dedup) ->
     }
 
 
-def choose_bands(threshold: float, permutations: int) -> tuple[int, int]:
-    """(bands, rows a band): the longest rows for which a pair at the threshold meets in a band with probability RECALL.
-
-    P(candidate) = 1 - (1 - threshold**rows)**bands.
-
-    >>> choose_bands(0.8, 128), choose_bands(0.7, 128)
-    ((18, 7), (25, 5))
-    """
-    for rows in range(permutations, 1, -1):
-        bands = permutations // rows
-        if 1.0 - (1.0 - threshold**rows) ** bands >= RECALL:
-            return bands, rows
-    return permutations, 1
-
-
-def sketch(sets: Sequence[set[int]], *, permutations: int) -> NDArray[np.uint32]:
-    """MinHash signatures, sets x permutations: bit for bit datasketch's affine32 over the low 32 bits of the shingle hashes."""
-    from datasketch import MinHash  # 1.5 s of import, paid only where rows are compared
-
-    made = MinHash.generator(sets, num_perm=permutations, seed=PERMUTATION_SEED, hashfunc=_low_bits, scheme=SCHEME)
-    return np.stack([minhash.hashvalues for minhash in made])
-
-
-def _low_bits(gram: int) -> int:
-    return gram & 0xFFFFFFFF
-
-
 def _exact_keys(rows: pl.DataFrame) -> list[tuple[str, str]]:
     columns = rows.select("problem_key", "context", "query").iter_rows()
     return [("key", key) if key else ("text", fold(f"{context} {query}")) for key, context, query in columns]
 
 
-def _codes(keys: Sequence[tuple[str, str]]) -> Ints:
-    numbers: dict[tuple[str, str], int] = {}
+def _codes(keys: Sequence[str] | Sequence[tuple[str, str]]) -> Ints:
+    numbers: dict[str | tuple[str, str], int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
@@ -134,95 +102,37 @@ def _best_of(labels: Ints, rank: Ints) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class _Corpus:
-    """n rows by id; `grams` rows x distinct shingles, 0 or 1; `sizes` its row sums; `sketches` rows x permutations, 0 for exact copies."""
+    """n rows by id: the number of each one's leaf, its rank, its shingles, and the keys of its bands (bands x rows; 0 for exact copies)."""
 
     leaves: Ints
     rank: Ints
-    grams: csr_matrix
-    sizes: Ints
-    sketches: NDArray[np.uint32]
+    shingles: Shingles
+    keys: NDArray[np.uint64]
 
 
 def _corpus(rows: pl.DataFrame, alive: Ints, rank: Ints, settings: Dedup) -> _Corpus:
     texts = [full_text(*row) for row in rows.select("context", "query", "answer").iter_rows()]
-    sets = [shingles(text, settings.shingle_words) for text in texts]
-    sketches = np.zeros((len(sets), settings.permutations), dtype=np.uint32)
-    if len(alive):
-        sketches[alive] = sketch([sets[i] for i in alive], permutations=settings.permutations)
-    sizes = np.array([len(one) for one in sets], dtype=np.int64)
-    leaves = _codes(rows["delivered_leaf"].to_list())
-    return _Corpus(leaves, rank, _gram_matrix(sets, sizes), sizes, sketches)
-
-
-def _gram_matrix(sets: Sequence[set[int]], sizes: Ints) -> csr_matrix:
-    values = np.array([gram for one in sets for gram in one], dtype=np.uint64)
-    grams, column = np.unique(values, return_inverse=True)
-    row = np.repeat(np.arange(len(sets)), sizes)
-    return csr_matrix((np.ones(len(values), dtype=np.int32), (row, column)), shape=(len(sets), len(grams)))
+    found = keys_of([texts[i] for i in alive], settings)
+    keys = np.zeros((len(found), len(texts)), dtype=np.uint64)
+    keys[:, alive] = found
+    return _Corpus(_codes(rows["delivered_leaf"].to_list()), rank, shingle_sets(texts, settings.shingle_words), keys)
 
 
 def _near_links(corpus: _Corpus, alive: Ints, threshold: float, *, across: bool) -> Ints:
     """For every row the one that stays for it after this pass: itself, or the best of its connected component."""
     link = np.arange(len(corpus.rank))
-    if len(alive):
-        link[alive] = alive[_best_of(_components(corpus, alive, threshold, across=across), corpus.rank[alive])]
+    link[alive] = alive[_best_of(_components(corpus, alive, threshold, across=across), corpus.rank[alive])]
     return link
 
 
 def _components(corpus: _Corpus, alive: Ints, threshold: float, *, across: bool) -> Ints:
-    """Labels of the connected components over verified pairs: of one leaf each, or (`across`) of different leaves only."""
-    labels, leaves, sketches = np.arange(len(alive)), corpus.leaves[alive], corpus.sketches[alive]
-    bands, size = choose_bands(threshold, sketches.shape[1])
-    for band in range(bands):
-        values = sketches[:, band * size : (band + 1) * size]
-        keys = _band_keys(values if across else np.column_stack([values, leaves.astype(np.uint32)]))
-        for left, right in _bucket_pairs(keys):
-            open_ = labels[left] != labels[right]  # pairs that are joined already need no look: the components stay the same
-            if across:  # those of one leaf were judged in the first pass
-                open_ &= leaves[left] != leaves[right]
-            left, right = left[open_], right[open_]
-            same = _jaccard(corpus, alive[left], alive[right]) >= threshold
-            labels = _merge(labels, left[same], right[same])
-    return labels
+    """Labels of the connected components over verified pairs: of one leaf each, or (`across`) of different leaves only.
 
-
-def _band_keys(values: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    """One 64-bit number for each row of values; a rare collision only adds a pair that is then verified."""
-    keys = np.zeros(len(values), dtype=np.uint64)
-    for column in values.T:
-        keys = keys * np.uint64(0x9E3779B97F4A7C15) + column
-    return keys
-
-
-def _bucket_pairs(keys: NDArray[np.uint64]) -> Iterator[tuple[Ints, Ints]]:
-    """All pairs of positions with equal keys, in chunks; neighbours first, which already joins a bucket of true duplicates."""
-    order = np.argsort(keys, kind="stable")
-    ordered, at, step = keys[order], np.arange(len(keys)), 0
-    waiting, pairs = [], 0
-    while len(at):
-        step += 1
-        at = at[at + step < len(keys)]
-        at = at[ordered[at] == ordered[at + step]]
-        waiting.append(np.stack([order[at], order[at + step]]))
-        pairs += len(at)
-        if step == 1 or pairs >= CHUNK_PAIRS or not len(at):
-            left, right = np.concatenate(waiting, axis=1)
-            yield left, right
-            waiting, pairs = [], 0
-
-
-def _jaccard(corpus: _Corpus, left: Ints, right: Ints) -> NDArray[np.float64]:
-    """|A and B| / |A or B| for each pair, exact; 1 for two empty texts."""
-    shared = np.asarray(corpus.grams[left].multiply(corpus.grams[right]).sum(axis=1)).ravel()
-    union = corpus.sizes[left] + corpus.sizes[right] - shared
-    return np.where(union > 0, shared / np.maximum(union, 1), 1.0)
-
-
-def _merge(labels: Ints, left: Ints, right: Ints) -> Ints:
-    """Labels after the pairs are joined."""
-    n = len(labels)
-    edges = coo_matrix((np.ones(len(left), dtype=np.int8), (labels[left], labels[right])), shape=(n, n))
-    return connected_components(edges, directed=False)[1][labels].astype(np.int64) if len(left) else labels
+    Pairs of one leaf have been judged when it comes to those of different leaves.
+    """
+    shingles = Shingles(corpus.shingles.grams, corpus.shingles.starts[alive], corpus.shingles.sizes[alive])
+    keys, leaves = corpus.keys[:, alive], corpus.leaves[alive]
+    return components(keys if across else keys_within(keys, leaves), shingles, threshold, apart=leaves if across else None)
 
 
 def _split(rows: pl.DataFrame, exact: Ints, stays_for: Ints, corpus: _Corpus) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -234,6 +144,6 @@ def _split(rows: pl.DataFrame, exact: Ints, stays_for: Ints, corpus: _Corpus) ->
         pl.Series("reason", np.where(exact != here, "exact", "near")[gone].tolist(), dtype=pl.String),
         rows["id"][stays_for[gone]].alias("duplicate_of"),
         rows["id"][first[cluster][gone]].alias("cluster"),
-        pl.Series("jaccard", _jaccard(corpus, gone, stays_for[gone]), dtype=pl.Float64),
+        pl.Series("jaccard", jaccard(corpus.shingles, gone, stays_for[gone]), dtype=pl.Float64),
     )
     return rows.filter(pl.Series(keep)), dropped

@@ -2,7 +2,7 @@
 
 The words are those of `text.match_words` (NFKC, case-folded, every mark a word of its own): two words get one number when they are
 equal and, but for about one chance in 1.8e19 a pair, only then. Cutting words in Python was the cost of finding duplicates: 107 us
-a document of 225 words against 3 here. The compiled code is kept beside this file (`__pycache__`), so only the first run waits for it.
+a document of 225 words against 6 here. The compiled code is kept beside this file (`__pycache__`), so only the first run waits for it.
 """
 
 import re
@@ -30,7 +30,8 @@ def hash_words(texts: Sequence[str]) -> tuple[Hashes, Ints]:
     The numbers are the same on every machine and in every process: `hash_word` gives one of them.
     """
     letters, ends = _letters(texts)
-    return _cut(letters, ends, _kinds())
+    words, offsets = _cut(letters, ends, _kinds())
+    return words.copy(), offsets  # a copy, so that the unused end of the space for them is given back
 
 
 def hash_word(word: str) -> int:
@@ -79,39 +80,43 @@ def fmix64(number):
 
 
 @njit(cache=True, nogil=True)
+def _wide(letters, at):
+    """(code point, bytes) of the two to four bytes of UTF-8 that begin at `at`."""
+    first = letters[at]
+    size = 2 + (first >= 0xE0) + (first >= 0xF0)
+    point = first & (0x7F >> size)
+    for i in range(1, size):
+        point = (point << 6) | (letters[at + i] & 0x3F)
+    return point, size
+
+
+@njit(cache=True, nogil=True)
 def _cut(letters, ends, kinds):
-    words = np.empty(len(letters), dtype=np.uint64)  # a word has at least one byte; pages that are not reached cost nothing
+    words = np.empty(len(letters) + 1, dtype=np.uint64)  # a word has at least one byte; pages that are not reached cost nothing
     offsets = np.zeros(len(ends) + 1, dtype=np.int64)
-    n = at = 0
+    n, at = uint64(0), offsets[0]
     for text in range(len(ends)):
-        number, inside, end = uint64(OFFSET), False, ends[text]
-        while at < end:
-            point, size = uint64(letters[at]), 1
-            if point < 128:
-                if 65 <= point <= 90:
-                    point += uint64(32)
+        number, inside = uint64(OFFSET), uint64(0)
+        while at < ends[text]:
+            byte, size = uint64(letters[at]), 1
+            kind = kinds[byte]
+            if byte >= 128:
+                point, size = _wide(letters, at)
                 kind = kinds[point]
-            else:
-                size = 2 + (point >= 0xE0) + (point >= 0xF0)
-                whole = point & uint64(0x7F >> size)
-                for i in range(1, size):
-                    whole = (whole << uint64(6)) | uint64(letters[at + i] & 0x3F)
-                kind = kinds[whole]
-            if inside and kind != LETTER:
-                words[n] = fmix64(number)
-                n, number, inside = n + 1, uint64(OFFSET), False
-            if kind != GAP:
-                number = (number ^ point) * uint64(PRIME)
-                for i in range(1, size):
-                    number = (number ^ uint64(letters[at + i])) * uint64(PRIME)
-                if kind == LETTER:
-                    inside = True
-                else:
-                    words[n] = fmix64(number)
-                    n, number = n + 1, uint64(OFFSET)
-            at += size
-        if inside:
-            words[n] = fmix64(number)
-            n += 1
+            in_word = uint64(kind == LETTER)
+            words[n] = number  # counts only if the word ends here
+            n += inside & ~in_word
+            number = number if in_word else uint64(OFFSET)
+            number = (number ^ (byte + uint64(32) if uint64(byte - uint64(65)) < uint64(26) else byte)) * uint64(PRIME)
+            for i in range(at + 1, at + size):
+                number = (number ^ uint64(letters[i])) * uint64(PRIME)
+            words[n] = number
+            n += uint64(kind == MARK)
+            number = number if in_word else uint64(OFFSET)
+            inside, at = in_word, at + size
+        words[n] = number
+        n += inside
         offsets[text + 1] = n
-    return words[:n].copy(), offsets
+    for i in range(n):
+        words[i] = fmix64(words[i])
+    return words[:n], offsets
