@@ -34,7 +34,7 @@ class Shingles:
 def shingle_sets(texts: Sequence[str], words: int) -> Shingles:
     """The set of n-grams of each text, n = `words`, on every core. A text of fewer words is one shingle, an empty one none."""
     parts = over_chunks(lambda some: distinct(*hash_shingles(some, words)), texts)
-    sizes = np.concatenate([np.empty(0, dtype=np.int64), *(one for _, one in parts)])
+    sizes = np.concatenate([one for _, one in parts])
     return Shingles(_joined([grams for grams, _ in parts]), np.cumsum(sizes) - sizes, sizes)
 
 
@@ -50,8 +50,8 @@ def jaccard(shingles: Shingles, left: Ints, right: Ints) -> NDArray[np.float64]:
 
 
 def over_chunks(function: Callable[[Sequence[str]], Made], texts: Sequence[str]) -> list[Made]:
-    """function(chunk) of all chunks of the texts, in order, on every core."""
-    chunks = (texts[at : at + CHUNK_TEXTS] for at in range(0, len(texts), CHUNK_TEXTS))
+    """function(chunk) of all chunks of the texts, in order, on every core; one empty chunk for no texts."""
+    chunks = (texts[at : at + CHUNK_TEXTS] for at in range(0, max(1, len(texts)), CHUNK_TEXTS))
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         return list(threads.map(function, chunks))
 

@@ -44,7 +44,7 @@ def keys_of(texts: Sequence[str], settings: Dedup) -> Hashes:
     """The keys of the texts' bands, bands x texts, on every core; bands for a recall of at least `minhash.RECALL` where the permutations allow it."""
     bands, rows = choose_bands(settings.threshold, settings.permutations)
     make = partial(text_keys, words=settings.shingle_words, permutations=settings.permutations, bands=bands, rows=rows)
-    return np.concatenate([np.empty((bands, 0), dtype=np.uint64), *over_chunks(make, texts)], axis=1)
+    return np.concatenate(over_chunks(make, texts), axis=1)
 
 
 def keys_within(keys: Hashes, groups: Ints) -> Hashes:
