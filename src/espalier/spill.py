@@ -21,9 +21,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from espalier.errors import CorruptInput, EspalierError, InputMissing
-from espalier.minhash import band_keys, choose_bands, hash_shingles, sign
-from espalier.overlap import Shingles, distinct, over_chunks
-from espalier.pairs import buckets, join, roots
+from espalier.minhash import choose_bands
+from espalier.overlap import Shingles, over_chunks
+from espalier.pairs import buckets, join, roots, sketch
 from espalier.settings import Dedup
 
 BATCH_ROWS = 16_384  # rows taken of a parquet file at a time; 25 MB of web documents
@@ -113,22 +113,13 @@ def _spill(batches: Iterable[pl.DataFrame], scratch: Path, settings: Dedup) -> _
 
 def _spill_batch(batch: pl.DataFrame, part: Path, file: BinaryIO, settings: Dedup) -> Ints:
     """Write a batch's shingles and keys; gives the numbers of its shingles."""
-    made = over_chunks(partial(_work, settings=settings), batch["text"].to_list())
+    made = over_chunks(partial(sketch, settings=settings), batch["text"].to_list())
     for grams, *_ in made:
         file.write(grams)
     bands = {f"band_{i}": band for i, band in enumerate(np.concatenate([keys for _, _, keys, _ in made], axis=1))}
     columns = {"id": batch["id"], "copy_key": np.concatenate([one for *_, one in made]), **bands}
     pl.DataFrame(columns).write_parquet(part, compression="uncompressed", statistics=False)
     return np.concatenate([sizes for _, sizes, *_ in made])
-
-
-def _work(texts: list[str], *, settings: Dedup) -> tuple[Hashes, Ints, Hashes, Hashes]:
-    """(distinct shingles, how many of each text, keys of the bands, a number for each set of shingles)."""
-    grams, sizes = distinct(*hash_shingles(texts, settings.shingle_words))
-    offsets = np.append(0, np.cumsum(sizes))
-    keys = band_keys(sign(grams, offsets, permutations=settings.permutations), *choose_bands(settings.threshold, settings.permutations))
-    sums = np.append(np.uint64(0), np.cumsum(grams, dtype=np.uint64))[offsets]
-    return grams, sizes, keys, np.diff(sums) + sizes.astype(np.uint64)  # the sum of a set, modulo 2**64: equal for two sets by chance once in 1.8e19
 
 
 def _column(parts: list[Path], name: str) -> Hashes:
