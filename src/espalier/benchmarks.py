@@ -1,19 +1,22 @@
 """Benchmarks that no training row may give away, read from local files into items as the exam has them.
 
-A file is .jsonl, .jsonl.gz (one object a line) or .parquet. The text of an item is its `prompt`, `question` or `query` (the first of them that is there), behind
-its `context` where it has one. A benchmark bears its file's name; item 7 of gsm8k.jsonl.gz is `gsm8k:7`, counted from 1 as lines are.
+A file is .jsonl, .jsonl.gz (one object a line) or .parquet. The text of an item is its `prompt`, `question` or `query` (the first of them that is there),
+behind its `context` where it has one. A benchmark bears its file's name; item 7 of gsm8k.jsonl.gz is `gsm8k:7`, counted from 1 as lines are.
 """
 
 import gzip
 import json
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from espalier.errors import CorruptInput, shown
-from espalier.io import read_bytes, read_rows
+from espalier.errors import CorruptInput, InputMissing, shown
+from espalier.io import files_under, read_bytes, read_rows
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 TEXTS = ("prompt", "question", "query")
@@ -24,6 +27,18 @@ COLUMNS = ("benchmark", "item", "split", "context", "query", "problem_key")
 def exam_items(items: pl.DataFrame) -> pl.DataFrame:
     """The exam's items as a benchmark of the name `exam`: benchmark, item, split, context, query, problem_key."""
     return items.with_columns(pl.lit(EXAM).alias("benchmark")).select(COLUMNS)
+
+
+def item_texts(items: pl.DataFrame) -> list[str]:
+    """The text of an item is its prompt: a row may well have the same short answer."""
+    return [f"{context} {query}" for context, query in items.select("context", "query").iter_rows()]
+
+
+def numbered(items: pl.DataFrame) -> tuple[pl.DataFrame, list[str], NDArray[np.int64]]:
+    """Items sorted by benchmark (in the order in which they come) and item; the benchmarks' names; the number of each item's benchmark."""
+    names = items["benchmark"].unique(maintain_order=True).to_list()
+    ordered = items.sort(pl.col("benchmark").cast(pl.Enum(names)), "item")
+    return ordered, names, ordered["benchmark"].cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int64)
 
 
 def read_benchmark(path: str) -> pl.DataFrame:
@@ -53,11 +68,25 @@ def benchmark_name(path: str) -> str:
     return next((name.removesuffix(ending) for ending in sorted(ENDINGS, key=len, reverse=True) if name.endswith(ending)), name)
 
 
-def check_names(paths: list[str]) -> None:
-    """Raises: CorruptInput when two files bear one name, or one is called exam: metrics and items could not be told apart."""
+def read_benchmarks(place: str) -> pl.DataFrame:
+    """The items of all benchmark files of a folder, or of the one file, in the order of their paths; none for a folder without any. Raises: as
+    read_benchmark."""
+    folder = Path(place)
+    if not folder.exists():
+        raise InputMissing(f"decontaminate.benchmarks is {place}, which is not there; name a folder (it may be empty) or a file")
+    names = [path for path in files_under(folder, (".jsonl", ".gz", ".parquet")) if path.endswith(ENDINGS)] if folder.is_dir() else []
+    paths = [str(folder / name) for name in names] if folder.is_dir() else [place]
+    _check_names(paths)
+    return pl.concat([pl.DataFrame(schema=dict.fromkeys(COLUMNS, pl.String)), *map(read_benchmark, paths)])
+
+
+def _check_names(paths: list[str]) -> None:
+    """Raises: CorruptInput when a file is none, two bear one name, or one is called exam: metrics and items could not be told apart."""
     seen = {EXAM: "the exam of the study"}
     for path in paths:
         name = benchmark_name(path)
+        if not path.endswith(ENDINGS):
+            raise CorruptInput(f"{path}: is no benchmark; the file must end in {', '.join(ENDINGS)}")
         if name in seen:
             raise CorruptInput(f"{path}: the benchmark is called {name}, as {seen[name]}; rename the file")
         seen[name] = path

@@ -1,7 +1,7 @@
 """Texts that give items away on purpose, as they stand or in other words, so that it can be measured what decontamination sees and what it misses.
 
-The paraphraser is ours, deterministic and rough: its texts keep what is asked and read like a hasty rewrite. A good model rewrites better, so recall of its texts is
-at most about what is measured here for `heavy`.
+The paraphraser is ours, deterministic and rough: its texts keep what is asked and read like a hasty rewrite. A good model rewrites better, so recall of its
+texts is at most about what is measured here for `heavy`.
 
 verbatim: the text as it stands.
 light: synonyms, digits and number words exchanged, contractions, marks and case changed, a leading clause moved to the end.
@@ -15,21 +15,37 @@ KINDS = ("verbatim", "light", "heavy")
 SYNONYMS = dict(
     pair.split(":")
     for pair in (
-        "buys:purchases buy:purchase bought:purchased makes:produces make:produce made:produced gets:receives get:receive got:received gives:hands give:hand gave:handed "
-        "needs:requires need:require wants:wishes has:owns had:owned each:every total:overall money:cash costs:sells_for cost:price spends:pays spend:pay spent:paid "
-        "sells:offers sold:offered dollars:bucks children:kids friends:pals friend:pal house:home big:large small:little start:begin starts:begins started:began "
-        "uses:employs use:employ used:employed many:numerous much:sizeable remaining:leftover left:still_there more:additional less:fewer also:too finds:discovers find:discover "
-        "found:discovered works:labours work:labour worked:laboured job:post weighs:has_a_weight_of long:lengthy fast:quickly then:afterwards after:following before:prior_to "
-        "if:in_case when:at_the_time_that about:roughly another:one_further several:a_few only:just both:the_two first:initial last:final next:following_one during:throughout "
-        "year:twelvemonth years:twelvemonths week:seven-day_stretch became:turned_into located:situated called:named known:recognised famous:renowned important:significant "
-        "won:secured wins:secures lost:failed_to_keep city:town cities:towns country:nation people:persons built:constructed began:commenced ended:finished shows:displays "
-        "show:display given:handed_out list:row take:pick here:below digit:figure word:term largest:biggest smallest:least sorted:in_order say:tell find:discover"
+        "buys:purchases buy:purchase bought:purchased makes:produces make:produce made:produced gets:receives get:receive got:received gives:hands "
+        "give:hand gave:handed needs:requires need:require wants:wishes has:owns had:owned each:every total:overall money:cash costs:sells_for "
+        "cost:price spends:pays spend:pay spent:paid sells:offers sold:offered dollars:bucks children:kids friends:pals friend:pal house:home "
+        "big:large small:little start:begin starts:begins started:began uses:employs use:employ used:employed many:numerous much:sizeable "
+        "remaining:leftover left:still_there more:additional less:fewer also:too finds:discovers find:discover found:discovered works:labours "
+        "work:labour worked:laboured job:post weighs:has_a_weight_of long:lengthy fast:quickly then:afterwards after:following before:prior_to "
+        "if:in_case when:at_the_time_that about:roughly another:one_further several:a_few only:just both:the_two first:initial last:final "
+        "next:following_one during:throughout year:twelvemonth years:twelvemonths week:seven-day_stretch became:turned_into located:situated "
+        "called:named known:recognised famous:renowned important:significant won:secured wins:secures lost:failed_to_keep city:town cities:towns "
+        "country:nation people:persons built:constructed began:commenced ended:finished shows:displays show:display given:handed_out list:row "
+        "take:pick here:below digit:figure word:term largest:biggest smallest:least sorted:in_order say:tell find:discover"
     ).split()
 )
-SMALL_WORDS = dict(pair.split(":") for pair in "the:that a:some an:some his:their her:their and:as_well_as she:this_person he:this_person they:these_ones in:within of:out_of".split())
+SMALL_WORDS = dict(
+    pair.split(":")
+    for pair in (
+        "the:that a:some an:some his:their her:their and:as_well_as she:this_person he:this_person they:these_ones in:within of:out_of"
+    ).split()
+)
 ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty".split()
 SPELT = {str(i): word for i, word in enumerate(ONES)} | {word: str(i) for i, word in enumerate(ONES) if i > 1}  # "one" is often no number
-LONG_FORMS = {"doesn't": "does not", "isn't": "is not", "don't": "do not", "didn't": "did not", "can't": "cannot", "he's": "he is", "she's": "she is", "it's": "it is"}
+LONG_FORMS = {
+    "doesn't": "does not",
+    "isn't": "is not",
+    "don't": "do not",
+    "didn't": "did not",
+    "can't": "cannot",
+    "he's": "he is",
+    "she's": "she is",
+    "it's": "it is",
+}
 NAMES = "Amina Bogdan Chiyo Dimitri Esperanza Farouk Giulia Haruki Ingrid Jamal Katarzyna Lorenzo Mireille Nikolai Oluwaseun Priya".split()
 FRAMES = (
     ("Could you work this out for me: {ask}", "What is known is as follows. {facts}"),
@@ -37,7 +53,12 @@ FRAMES = (
     ("{ask}", "To solve it, consider these statements: {facts}"),
     ("Here is something to think about. {ask}", "Suppose the situation is this: {facts}"),
 )
-NO_NAMES = set("The A An If In On At He She It They His Her Its Their How What When Where Who Which Why For From To After Before There This That Each Every Both One Two".split())
+NO_NAMES = set(
+    (
+        "The A An If In On At He She It They His Her Its Their How What When Where Who Which Why For From To After Before There This That "
+        "Each Every Both One Two"
+    ).split()
+)
 
 
 def paraphrase(text: str, kind: str, *, place: int) -> str:

@@ -7,7 +7,6 @@ Source: rolling hash as in Karp, Rabin 1987; 64 bits because 32 gave 56 false hi
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -23,7 +22,8 @@ Shares = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class NgramIndex:
-    """The n-grams of all items: a hash table gram -> items that hold it. sizes: distinct n-grams of each item. groups: the benchmark of each item, 0 .. n_groups - 1."""
+    """The n-grams of all items: a hash table gram -> items that hold it. sizes: distinct n-grams of each item. groups: the benchmark of each item, 0 ..
+    n_groups - 1."""
 
     n: int
     sizes: Places

@@ -3,9 +3,9 @@
 Finds texts with other words here and there, which share too few word n-grams. It says "like", not "the same problem": in templated tasks two problems are alike
 but for a digit, so nothing is dropped by it. A text is compared whole: one that only holds an item somewhere in many other words is not like it.
 
-Weight of n-gram g in a text: (1 + ln tf) * (1 + ln((1 + N) / (1 + df))), with tf its count in the text and df the number of the N items that hold it; n-grams that
-more than MOST_HOLDERS items hold are left out, so that a text costs at most that many sums an n-gram, whatever the number of items. Nothing of the size texts x items
-is made but for the numbers that come out.
+Weight of n-gram g in a text: (1 + ln tf) * (1 + ln((1 + N) / (1 + df))), with tf its count in the text and df the number of the N items that hold it;
+n-grams that more than MOST_HOLDERS items hold are left out, so that a text costs at most that many sums an n-gram, whatever the number of items. Nothing of
+the size texts x items is made but for the numbers that come out.
 Source: TF-IDF with log tf, Manning, Raghavan, Schütze 2008, section 6.2; the smoothed idf is scikit-learn's (TfidfTransformer, smooth_idf).
 """
 
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 LETTERS = 5  # letters (bytes of UTF-8) an n-gram
 BUCKETS = 1 << 20
-MOST_HOLDERS = 200  # without a limit 300 paraphrases of 5,319 problems were found as often (light 0.92 and 0.90, heavy 0.30 and 0.30) with as many false alarms (LOG.md)
+# Without a limit 300 paraphrases of 5,319 problems were found as often (light 92 and 90 %, heavy 30 and 30 %) with as many false alarms (LOG.md).
+MOST_HOLDERS = 200
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
