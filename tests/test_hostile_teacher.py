@@ -9,6 +9,7 @@ from functools import partial
 import polars as pl
 import pytest
 
+from espalier.benchmarks import exam_items
 from espalier.decontaminate import decontaminate_rows
 from espalier.dedup import dedup_rows
 from espalier.evolve import evolve_queries
@@ -29,6 +30,7 @@ from espalier.scorers.likelihood import likelihood_scores
 from espalier.scorers.round_trip import round_trip_scores
 from espalier.scorers.vote import agreement_scores
 from espalier.settings import Decontaminate, Dedup, Gen, Recipe
+from espalier.suspects import list_suspects
 from espalier.teachers.cache import Cache, generate_cached
 from espalier.tokens import CONTROLS, word_chat
 from espalier.worlds import Builtin, open_world
@@ -153,7 +155,11 @@ def _through_the_rest(kept):
     """Dedup, decontamination and the tokenizer; a word of a text never becomes a control id."""
     left, _ = dedup_rows(kept, Dedup(0.8, 3, 32))
     items = pl.DataFrame({"item": ["i"], "split": ["key"], "context": [""], "query": ["what is the gold answer of all ?"], "problem_key": ["k"]})
-    left, _ = decontaminate_rows(left, items, settings=Decontaminate(8, 0.8))
+    settings = Decontaminate("", 8, 0.8, 0.5, 1.0)
+    before = left.height
+    left, dropped = decontaminate_rows(left, exam_items(items), settings=settings)
+    assert left.height + dropped.height == before
+    assert set(list_suspects(left, exam_items(items), settings=settings)["id"]) <= set(left["id"])
     chat = word_chat(["say", "yes"])
     controls = {chat.tokenizer.token_to_id(token) for token in CONTROLS if token != "<unk>"}
     frames = {chat.tokenizer.token_to_id(token) for token in ("<user>", "<assistant>", "<end>")}

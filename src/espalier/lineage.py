@@ -118,7 +118,7 @@ def drop_words(stage: str, row: Row) -> str:
     if stage == "dedup":
         return f"dropped by dedup: {row['reason']} duplicate of {row['duplicate_of']} (Jaccard similarity {row['jaccard']:.3f})"
     if stage == "decontaminate":
-        return f"dropped by decontaminate: {row['reason']}, exam item {row['item']} of the split {row['split']} (coverage {row['coverage']:.3f})"
+        return f"dropped by decontaminate: {row['reason']}, {row['benchmark']} item {row['item']} of the split {row['split']} (coverage {row['coverage']:.3f})"
     also = ", ".join(reason for reason in row["reasons"] if reason != row["reason"])
     return f"dropped by {stage}: {row['reason']}{f' (also {also})' if also else ''}"
 

@@ -134,8 +134,11 @@ class Dedup:
 
 @dataclass(frozen=True, slots=True)
 class Decontaminate:
+    benchmarks: str
     ngram: Annotated[int, Within(2, 50)]
     max_coverage: Annotated[float, Within(0, 1, above=True)]
+    min_similarity: Annotated[float, Within(0, 1, above=True)]
+    max_leaked_share: Share
 
 
 @dataclass(frozen=True, slots=True)
