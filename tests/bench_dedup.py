@@ -19,6 +19,7 @@ import numpy as np
 ROWS = 100_000
 PREFIX = {"datasketch, one MinHash a document": 20_000, "semhash": 10_000, "datatrove": 10_000, "text-dedup": 20_000}  # slower ones: the first so many documents
 WANTED = {"datasketch, one MinHash a document": 80, "datasketch, batches, 2 processes": 7, "rensa": 6, "semhash": 30, "text-dedup": 30, "datatrove": 80}
+TRIES = {"ours": 3, "ours, spilled": 3, "rensa": 3}  # the quick ones: the fastest of so many
 LEVELS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 VOCABULARY, WORDS, THRESHOLD = 50_000, 5, 0.8
 BLOCK = 1_000  # a copy's original stands in the same thousand, so that a prefix is a small corpus of the same kind
@@ -74,7 +75,8 @@ def compare_systems() -> None:
         speed = 0.0
         for name, python in _systems():
             rows = PREFIX.get(name, ROWS)
-            found = _run(python, name, corpus, rows)
+            tries = [_run(python, name, corpus, rows) for _ in range(TRIES.get(name, 1))]
+            found = None if None in tries else min(tries, key=lambda one: one["seconds"])
             if found is None:
                 print(f"| {name} | failed or is not installed ||||||", flush=True)
                 continue

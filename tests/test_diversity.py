@@ -209,6 +209,13 @@ def test_trap_gzip_hangs_on_the_order_of_the_texts_and_lzma_with_a_whole_diction
     assert compression_ratio(sorted(copies)) == pytest.approx(compression_ratio(copies), rel=0.01)
 
 
+def test_trap_heaps_hangs_on_the_order_of_the_texts():
+    new, old = [f"n{i}" for i in range(500)], ["old"] * 500
+    first, last = heaps_exponent(number_words(new + old)), heaps_exponent(number_words(old + new))
+    assert first == pytest.approx(0.97, abs=0.03)  # kinds = words up to 500, and only the last two points lie beyond
+    assert last < 0.5  # one kind up to 500: flat but for the last two points, which rise to 196 and 501
+
+
 def test_trap_a_collapse_onto_one_leaf_leaves_the_unique_share_at_1():
     assert unique_share([f"k{i}" for i in range(100)]) == 1.0
     assert effective_leaves(["only"] * 100) == pytest.approx(1.0)

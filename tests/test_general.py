@@ -15,7 +15,7 @@ from tests.test_generate import plan
 from tests.worlds import Scripted
 
 PARENT = "How many metres of fence go round a bed of 12 by 7 metres?"
-SAMPLING = Sampling(Gen(0.7, 0.9, 16, 1, 4, 0.7, 10), 42)
+SAMPLING = Sampling(Gen(0.7, 0.9, 16, 1, 4, 0.7, 10, 0, 0.0, ""), 42)
 CONTRACT = {"kind": "tags", "optional": ["solution"], "gates": ["refusal", "leak", "says_nothing"]}
 EVOLVE = Prompt("evolve.t", "evolve", (), ("query",), (("user", "{{ query }}"),), parse_contract(CONTRACT, step="evolve", banned=(), file=""))
 QUERY = Prompt("query.t", "query", (), ("task",), (("user", "{{ task }}"),), parse_contract(CONTRACT, step="query", banned=(), file=""))
@@ -35,6 +35,11 @@ def rows(n, **columns):
 def evolved(table, reply, operations):
     teacher = Scripted(reply)
     return evolve_queries(table, EVOLVE, operations, SAMPLING, teacher.generate, world=world()), teacher
+
+
+def test_a_row_that_asked_for_a_leaf_counts_as_that_leaf_and_another_is_placed_by_its_words():
+    asked, free = rows(1, leaf="x/y/z").row(0, named=True), rows(1, leaf="").row(0, named=True)
+    assert (world().verify(asked).leaf, world().verify(free).leaf) == ("x/y/z", "a/b/c")
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,8 @@ EVOLVE = prompt("evolve", "{{ context }} {{ query }} {{ operation }} it .")
 ANSWER = prompt("answer", "{{ context }} {{ query }}")
 
 
-def sampling(*, seed=42, answers=1):
-    return Sampling(Gen(0.7, 0.9, 16, answers, 4, 0.7, 10), seed)
+def sampling(*, seed=42, answers=1, second=0):
+    return Sampling(Gen(0.7, 0.9, 16, answers, 4, 0.7, 10, second, 1.2, ""), seed)
 
 
 def plan(n, *, branch="knowledge"):
@@ -111,12 +111,12 @@ def test_the_step_query_sees_the_context_and_the_attributes():
     assert changed(rows, written) == {"query", "spent_tokens"}
 
 
-def test_the_step_answer_fills_its_six_columns_and_no_other():
+def test_the_step_answer_fills_its_seven_columns_and_no_other():
     rows = posed(1)
     written = write_answers(rows, ANSWER, sampling(), lambda requests: [Completion("9", "stop", 13, 2, -0.125)])
     first = written.row(0, named=True)
     assert {name: first[name] for name in changed(rows, written)} == {
-        "answer": "9", "answers": ["9"], "prompt_tokens": 13, "answer_tokens": 2, "logprob_mean": -0.125, "spent_tokens": 2,
+        "answer": "9", "answers": ["9"], "second_answers": [], "prompt_tokens": 13, "answer_tokens": 2, "logprob_mean": -0.125, "spent_tokens": 2,
     }  # fmt: skip
 
 
@@ -168,8 +168,8 @@ def test_a_row_that_failed_is_asked_by_no_later_step_and_keeps_its_status(kind):
     assert rows.drop("operation", "eliminated").equals(failed)
     rows = write_answers(rows, ANSWER, sampling(answers=3), teacher.generate)
     assert len(teacher.asked) == before
-    assert changed(failed, rows) == {"operation", "eliminated", "answers", "prompt_tokens", "answer_tokens", "logprob_mean"}
-    assert rows.select("operation", "answers", "prompt_tokens", "answer_tokens", "logprob_mean").row(0) == ("", [], 0, 0, 0.0)
+    assert changed(failed, rows) == {"operation", "eliminated", "answers", "second_answers", "prompt_tokens", "answer_tokens", "logprob_mean"}
+    assert rows.select("operation", "answers", "second_answers", "prompt_tokens", "answer_tokens", "logprob_mean").row(0) == ("", [], [], 0, 0, 0.0)
 
 
 def test_whole_rows_beside_failed_ones_get_their_own_replies():

@@ -4,10 +4,12 @@ What must hold: no crash, every row is kept or dropped with a reason, no control
 """
 
 import json
+from functools import partial
 
 import polars as pl
 import pytest
 
+from espalier.benchmarks import exam_items
 from espalier.decontaminate import decontaminate_rows
 from espalier.dedup import dedup_rows
 from espalier.evolve import evolve_queries
@@ -18,9 +20,17 @@ from espalier.params import parse_params
 from espalier.plan import Ask, Tables, plan_rows
 from espalier.prompts import Prompt
 from espalier.replies import parse_contract
+from espalier.round_trip import ask_back
 from espalier.samples import training_documents
 from espalier.score import score_rows
+from espalier.scorers.heuristics import heuristic_scores
+from espalier.scorers.leafwise import leaf_scores
+from espalier.scorers.learned import features_of, learned_scores
+from espalier.scorers.likelihood import likelihood_scores
+from espalier.scorers.round_trip import round_trip_scores
+from espalier.scorers.vote import agreement_scores
 from espalier.settings import Decontaminate, Dedup, Gen, Recipe
+from espalier.suspects import list_suspects
 from espalier.teachers.cache import Cache, generate_cached
 from espalier.tokens import CONTROLS, word_chat
 from espalier.worlds import Builtin, open_world
@@ -65,6 +75,27 @@ CONTRACTS = {
 }
 
 
+def losses(pairs):
+    """A model that finds everything equally likely."""
+    return [(-1.0, 2) for _ in pairs]
+
+
+def features(frame):
+    """What a linear model would read, as a scorer."""
+    return pl.DataFrame({"features": features_of(frame).sum(axis=1)})
+
+
+SCORERS = (
+    partial(heuristic_scores, repeat_words=3),
+    agreement_scores,
+    round_trip_scores,
+    partial(likelihood_scores, score=losses),
+    leaf_scores,
+    features,
+    partial(learned_scores, labels={}, file=""),
+)
+
+
 def tables():
     leaves = pl.DataFrame(
         [
@@ -81,7 +112,7 @@ def tables():
 
 def samples(world, contract, reply, folder):
     """The rows of a hostile teacher, after all steps and through a file."""
-    given, sampling = tables(), Sampling(Gen(1.0, 1.0, 16, 2, 3, 0.7, 10), 1)
+    given, sampling = tables(), Sampling(Gen(1.0, 1.0, 16, 2, 3, 0.7, 10, 1, 0.0, ""), 1)
     recipe = Recipe("taxonomy", (), ("constrain", "deepen", "widen"), {})
     plan = plan_rows("lab", recipe, given, {}, Ask(frozenset({"pool"}), contract.get("n", 1)), rows=15, seed=1)
     teacher, cache = Scripted(lambda request: reply), Cache(folder / "cache.sqlite")
@@ -94,6 +125,7 @@ def samples(world, contract, reply, folder):
     evolving = prompt("evolve", "{{ query }} {{ operation }}", {"kind": "tags", "fields": ["query"]}, ("query", "operation"))
     rows = evolve_queries(rows, evolving, recipe.operations, sampling, ask, world=world)
     rows = write_answers(rows, prompt("answer", "{{ context }} {{ query }}", {"kind": "text"}, ("context", "query")), sampling, ask)
+    rows = ask_back(rows, prompt("query", "{{ context }} {{ answer }}", {"kind": "text"}, ("context", "answer")), sampling, ask)
     cache.close()
     write_rows(folder / "rows.parquet", rows)
     return read_rows(folder / "rows.parquet")
@@ -110,7 +142,7 @@ def test_every_row_of_a_hostile_teacher_is_kept_or_dropped_with_a_reason(name, r
     assert rows.height == 15
     assert set(rows["status"]) <= {"ok", "unparsed", "stopped", "known", "empty"}
     assert all(detail for status, detail in rows.select("status", "detail").iter_rows() if status != "ok")
-    scored = score_rows(rows, verify=world.verify, repeat_words=3)
+    scored = score_rows(rows, verify=world.verify, read=world.read_answer, scorers=SCORERS)
     kept, dropped = filter_rows(scored, FILTER, seed=1, thresholds=pl.DataFrame())
     assert kept.height + dropped.height == 15
     assert all(dropped["reason"])
@@ -123,7 +155,11 @@ def _through_the_rest(kept):
     """Dedup, decontamination and the tokenizer; a word of a text never becomes a control id."""
     left, _ = dedup_rows(kept, Dedup(0.8, 3, 32))
     items = pl.DataFrame({"item": ["i"], "split": ["key"], "context": [""], "query": ["what is the gold answer of all ?"], "problem_key": ["k"]})
-    left, _ = decontaminate_rows(left, items, settings=Decontaminate(8, 0.8))
+    settings = Decontaminate("", 8, 0.8, 0.5, 1.0)
+    before = left.height
+    left, dropped = decontaminate_rows(left, exam_items(items), settings=settings)
+    assert left.height + dropped.height == before
+    assert set(list_suspects(left, exam_items(items), settings=settings)["id"]) <= set(left["id"])
     chat = word_chat(["say", "yes"])
     controls = {chat.tokenizer.token_to_id(token) for token in CONTROLS if token != "<unk>"}
     frames = {chat.tokenizer.token_to_id(token) for token in ("<user>", "<assistant>", "<end>")}

@@ -145,7 +145,7 @@ def test_an_interrupted_endpoint_gets_no_new_request_and_all_that_it_answers_is_
         return good(asked)
 
     def run_against(url):
-        changes = {"teacher.engine": "server", "teacher.path": "tokenizer", "server.model": "m", "server.max_concurrency": "8"}
+        changes = {"teacher.engine": "server", "teacher.path": "tokenizer", "server.model": "m", "server.max_concurrency": "8", "score.likelihood_model": '""'}
         text = re.sub(r"http://127\.0\.0\.1:\d+/v1", url, (study / "params.yaml").read_text())
         (study / "params.yaml").write_text(with_params(text, changes))
 

@@ -18,7 +18,7 @@ from tests.closure import ROOT
 from tests.worlds import Scripted, spoken, tiny_params
 
 STEPS = ("context", "query", "evolve", "answer")
-PARAMS = {"filter.require_verified": "true", "filter.min_vote": "0.6", "mix.budget_tokens": "300", "gen.answers": "3"}
+PARAMS = {"filter.require_verified": "true", "filter.min_vote": "0.6", "mix.budget_tokens": "300", "gen.answers": "3", "score.likelihood_model": '""'}  # the teacher is a script
 
 
 def reply(request):
@@ -122,11 +122,13 @@ score
   delivered_leaf {row["delivered_leaf"]}
   problem_key    {row["problem_key"]}
   vote_share     1.000
+  answer_entropy 0.000
   words          1
   repeat_share   0.000
   echo_share     0.000
   is_truncated   False
   logprob_mean   -0.250
+  logprob_z      0.000
 ended            kept in the mix, {row["tokens"]} tokens
 """
     for given in (row["id"], row["parent_id"], row["id"][:8], row["parent_id"][:8].upper()):

@@ -205,7 +205,7 @@ def test_settings_that_contradict_each_other_are_refused_and_their_mending_is_ta
     assert parse_params(changed(changes | mend)).format == TREE["format"]
 
 
-SERVED = {"teacher.engine": "server", "server.model": "m", "teacher.path": "models/tokenizer", "server.urls": ["https://box:8000/v1"]}
+SERVED = {"teacher.engine": "server", "server.model": "m", "teacher.path": "models/tokenizer", "server.urls": ["https://box:8000/v1"], "score.likelihood_model": ""}
 NO_URL = "is no base URL; write http://host:port/v1 or https://..., without name, password, ? and #"
 NO_VARIABLE = "server.key_variable is no name of an environment variable; name one, and put the key there, never into a file"
 
@@ -213,6 +213,8 @@ NO_VARIABLE = "server.key_variable is no name of an environment variable; name o
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
+        ({"score.likelihood_model": "models/teacher"}, "score.likelihood_model is models/teacher, but a teacher behind an endpoint has no weights; "
+         'name a small model, or write ""'),
         ({"server.urls": []}, "teacher.engine is server but server.urls is empty; it must name at least one base URL"),
         ({"server.model": ""}, "teacher.engine is server but server.model is empty; it must name the model that the endpoint serves"),
         ({"teacher.path": "built-in"}, "teacher.path is built-in but teacher.engine is server; an endpoint gives no tokenizer: "

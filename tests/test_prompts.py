@@ -95,7 +95,7 @@ def test_declared_and_used_inputs_are_the_same_set_of_things_that_a_row_offers(c
 
 
 def test_an_attribute_that_the_world_does_not_have_is_no_input():
-    with pytest.raises(ParamsError, match='inputs names "size", which no row offers; known: banned_openings, context, document, '):
+    with pytest.raises(ParamsError, match='inputs names "size", which no row offers; known: answer, banned_openings, context, document, '):
         parse_prompt(json.dumps(WHOLE), file="query.test.yaml", attributes={})
 
 
@@ -204,8 +204,8 @@ def test_a_step_that_needs_something_asks_only_rows_that_have_it_and_says_what_t
     ("needs", "expected"),
     [
         (["documnt"], 'needs names "documnt"; did you mean "document"?'),
-        (["operation"], 'needs names "operation"; known: context, document, example, examples, pool, query, requirements, source, task, topic, verifier'),
-        (["size"], 'needs names "size"; known: context, document, example, examples, pool, query, requirements, source, task, topic, verifier'),
+        (["operation"], 'needs names "operation"; known: answer, context, document, example, examples, pool, query, requirements, source, task, topic, verifier'),
+        (["size"], 'needs names "size"; known: answer, context, document, example, examples, pool, query, requirements, source, task, topic, verifier'),
         ("document", "needs is document; it must be a list of names"),
         ([3], "needs is [3]; it must be a list of names"),
     ],
@@ -245,10 +245,10 @@ def test_a_prompt_for_real_teachers_is_right_and_has_two_examples_at_least(path)
     assert (prompt.reply.banned == banned) == ("banned_openings" in prompt.inputs)  # the gate stops only what the prompt has named
 
 
-def test_the_world_general_has_its_fourteen_prompts():
+def test_the_world_general_has_its_fifteen_prompts():
     assert [path.stem for path in GENERAL] == [
         "answer.plain", "context.lab", "context.multistage", "context.rephrase", "evolve.wizard", "query.conditional", "query.direct", "query.grounded",
-        "query.lab", "query.magpie", "query.multistage", "query.persona", "query.selfinstruct", "query.verbalized",
+        "query.lab", "query.magpie", "query.multistage", "query.persona", "query.roundtrip", "query.selfinstruct", "query.verbalized",
     ]  # fmt: skip
 
 

@@ -32,6 +32,7 @@ def clusters(scratch):
 @pytest.mark.parametrize("rows", [50, 1000])
 def test_clusters_are_those_that_are_found_in_memory(tmp_path, monkeypatch, rows):
     monkeypatch.setattr(spill, "BLOCK_MEMBERS", 40)  # so that most bands are verified in several blocks
+    monkeypatch.setattr(spill, "PART_ROWS", 120)  # and spilled in several files
     frame = documents()
     found = cluster_documents(batches(frame, rows), tmp_path, settings=SETTINGS)
     firsts = near_clusters(frame["text"].to_list(), SETTINGS)
@@ -54,7 +55,8 @@ def test_a_parquet_file_gives_what_its_batches_give(tmp_path):
     assert clusters(tmp_path / "one").equals(clusters(tmp_path / "two"))
 
 
-def test_nothing_but_the_clusters_is_left(tmp_path):
+def test_nothing_but_the_clusters_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(spill, "PART_ROWS", 25)
     cluster_documents(batches(documents(60), 25), tmp_path, settings=SETTINGS)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["clusters", *(f"clusters/00000{i}.parquet" for i in range(3))]
 

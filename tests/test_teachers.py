@@ -232,7 +232,7 @@ def test_weights_that_lack_a_matrix_are_corrupt_input(copy):
 
 def endpoint(url, path):
     """A params.yaml whose teacher is an endpoint with its tokenizer at `path`."""
-    text = tiny_params(**{"teacher.engine": "server", "teacher.path": str(path), "server.model": "m"})
+    text = tiny_params(**{"teacher.engine": "server", "teacher.path": str(path), "server.model": "m", "score.likelihood_model": '""'})
     return text.replace("http://127.0.0.1:8000/v1", url)
 
 

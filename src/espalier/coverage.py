@@ -20,7 +20,8 @@ def asked_leaf_share(asked: Iterable[str], delivered: Iterable[str]) -> float:
     """|rows whose delivered leaf is the requested one| / |rows that asked for a leaf|, in 0..1; 0 when none did.
 
     The other measures count delivered leaves, as the world reads them: a teacher that writes something else than it was asked for covers that.
-    Known trap: a world without a parser guesses the leaf (`general`: the nearest by TF-IDF, 58 % right on held-out examples).
+    Known trap: a world without a parser cannot disagree. In `general` a row that asked for a leaf counts as that leaf, so the share is 1 by construction;
+    only rows that asked for none are placed there (nearest by TF-IDF, 58 % right on held-out examples), and these are left out here.
     """
     pairs = [pair for pair in zip(asked, delivered, strict=True) if pair[0]]
     return sum(wanted == found for wanted, found in pairs) / len(pairs) if pairs else 0.0

@@ -6,6 +6,7 @@
       InputMissing           3   a file of an earlier stage is not there; the message names the command that makes it
       CorruptInput           1   a file is there and cannot be read
       BudgetError            1   a recipe cannot deliver what was asked of it
+      ContaminationError     1   more rows of a recipe give away a benchmark than is allowed
       DiskFull               1   the disk (or a size limit) ended a write; nothing half-written stays
       Interrupted          130   Ctrl-C; what was finished is kept
 
@@ -53,6 +54,10 @@ class CorruptInput(EspalierError):
 
 class BudgetError(EspalierError):
     """A recipe cannot fill its budget."""
+
+
+class ContaminationError(EspalierError):
+    """Too many rows give a benchmark away."""
 
 
 class DiskFull(EspalierError):

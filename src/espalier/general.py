@@ -23,10 +23,11 @@ from espalier.seeds import digest, number, rng
 from espalier.taxonomy import SeedLeaf
 from espalier.text import fold, match_words
 from espalier.verifiers.arithmetic import evaluate_expression
-from espalier.verifiers.checks import check
+from espalier.verifiers.checks import check, choice_key
 from espalier.verifiers.conflicts import draw_constraint
 from espalier.verifiers.constraints import Constraint, as_mapping, instruction, parse_constraint
 from espalier.verifiers.gym import deepen, gym_examples
+from espalier.verifiers.numeric import said_answer
 from espalier.verifiers.verify import GYM, check_verifier, verify_answer
 
 Row = Mapping[str, Any]
@@ -52,6 +53,12 @@ class General:
         verifier = "" if row["verifier"] in KEYED and not gold else row["verifier"]
         found = verify_answer(verifier, answer=row["answer"], context=row["context"], query=row["query"], gold=gold, checks=checks)
         return Judged(found.verdict, leaf, digest(*match_words(text)))
+
+    def read_answer(self, row: Row, answer: str) -> str:
+        """The choice; the final number, where the verifier is math or the answer marks one; what else is marked as the answer; or all the words, case aside."""
+        if row["verifier"] == "choice":
+            return choice_key(answer)
+        return said_answer(answer, marked=row["verifier"] != "math") or fold(answer).casefold()
 
     def grade(self, item: Row, reply: str) -> bool:
         """Whether a reply answers an exam item: by the leaf's verifier where it compares with a gold answer, else by its checks and the overlap of words."""

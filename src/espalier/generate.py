@@ -22,6 +22,7 @@ Ask = Callable[[Sequence[Request]], list[Completion]]
 Pose = Callable[[Row], dict[str, str] | None]
 TEXT_COLUMNS = ("context", "query", "solution", "answer", "finish", "status", "detail")
 KEPT_DRAW = "answer 0"  # the one whose log-probability a row keeps
+SECOND = "second"  # begins the names of draws at gen.second_temperature
 POOL_DRAWS = 2  # accepted problems shown beside seed examples; arXiv 2212.10560, section 2.2
 
 
@@ -61,24 +62,28 @@ def write_queries(rows: polars.DataFrame, prompt: Prompt | None, sampling: Sampl
 
 
 def write_answers(rows: polars.DataFrame, prompt: Prompt, sampling: Sampling, ask: Ask) -> polars.DataFrame:
-    """Fill answer, answers (`gen.answers` of them, the first is the answer), finish, token counts and mean log-probability.
+    """Fill answer, answers (`gen.answers` of them, the first is the answer), second_answers, finish, token counts and mean log-probability.
 
     A row's samples are asked one after the other, so that an engine reads their common prompt once.
     """
-    table, k = list(rows.iter_rows(named=True)), sampling.gen.answers
-    replies = ask_rows(table, draws("answer", sampling.gen), prompt, sampling, ask)
-    answered = [_answered(row, replies[place * k : (place + 1) * k], prompt) for place, row in enumerate(table)]
-    added = {"answers": polars.List(polars.String), "prompt_tokens": polars.Int64, "answer_tokens": polars.Int64, "logprob_mean": polars.Float64}
+    table, names, k = list(rows.iter_rows(named=True)), draws("answer", sampling.gen), sampling.gen.answers
+    replies, n = ask_rows(table, names, prompt, sampling, ask), len(names)
+    answered = [_answered(row, replies[place * n : (place + 1) * n], prompt, k=k) for place, row in enumerate(table)]
+    lists = dict.fromkeys(("answers", "second_answers"), polars.List(polars.String))
+    added = {**lists, "prompt_tokens": polars.Int64, "answer_tokens": polars.Int64, "logprob_mean": polars.Float64}
     return polars.DataFrame(answered, schema={**rows.schema, **added}).sort("id")
 
 
 def draws(step: str, gen: Gen) -> list[str]:
-    """One name for each reply that a step wants of a row; the reply's random numbers hang on it.
+    """One name for each reply that a step wants of a row; the reply's random numbers hang on it. Second answers come last.
 
-    >>> draws("answer", Gen(0.7, 1.0, 48, 2, 100, 0.7, 2000)), draws("query", Gen(0.7, 1.0, 48, 2, 100, 0.7, 2000))
-    (['answer 0', 'answer 1'], ['query'])
+    >>> gen = Gen(0.7, 1.0, 48, 2, 100, 0.7, 2000, 1, 0.0, "")
+    >>> draws("answer", gen), draws("query", gen)
+    (['answer 0', 'answer 1', 'second 0'], ['query'])
     """
-    return [f"{step} {sample}" for sample in range(gen.answers)] if step == "answer" else [step]
+    if step != "answer":
+        return [step]
+    return [*(f"{step} {sample}" for sample in range(gen.answers)), *(f"{SECOND} {sample}" for sample in range(gen.second_answers))]
 
 
 def is_asked(row: Row, prompt: Prompt) -> bool:
@@ -98,8 +103,11 @@ def _requests_of(row: Row, draws: Sequence[str], prompt: Prompt, sampling: Sampl
     values |= {"banned_openings": "; ".join(prompt.reply.banned)} | json.loads(str(row["attributes"]))
     gen, drawn_for = sampling.gen, row["call"] if prompt.step in ("context", "query") else row["id"]
     messages, schema = prompt.render(values), schema_of(prompt.reply)
-    same = (messages, gen.temperature, gen.top_p, gen.max_tokens)
-    return [Request(*same, number(sampling.seed, draw, drawn_for), schema, logprob=draw == KEPT_DRAW) for draw in draws]
+    heats = [gen.second_temperature if draw.startswith(SECOND) else gen.temperature for draw in draws]
+    return [
+        Request(messages, heat, gen.top_p, gen.max_tokens, number(sampling.seed, draw, drawn_for), schema, logprob=draw == KEPT_DRAW)
+        for draw, heat in zip(draws, heats, strict=True)
+    ]
 
 
 def ask_rows(rows: Sequence[Row], draws: Sequence[str], prompt: Prompt, sampling: Sampling, ask: Ask) -> list[Completion | None]:
@@ -181,15 +189,16 @@ def _shown(row: dict[str, object], accepted: Sequence[str]) -> dict[str, object]
     return row | {"pool": json.dumps([*json.loads(str(row["pool"] or "[]")), *sorted(drawn)], ensure_ascii=False)}
 
 
-def _answered(row: dict[str, object], replies: list[Completion | None], prompt: Prompt) -> dict[str, object]:
+def _answered(row: dict[str, object], replies: list[Completion | None], prompt: Prompt, *, k: int) -> dict[str, object]:
+    """A row with the first k replies as its answers, and those after them as its second ones."""
     first = replies[0]
     if first is None:
-        return row | {"answers": [], "prompt_tokens": 0, "answer_tokens": 0, "logprob_mean": 0.0}
+        return row | {"answers": [], "second_answers": [], "prompt_tokens": 0, "answer_tokens": 0, "logprob_mean": 0.0}
     read = [read_row(row, reply, prompt) for reply in replies if reply]
     spent = int(str(row["spent_tokens"])) + sum(reply.tokens for reply in replies if reply)
     return (
         row
         | read[0]
-        | {"answers": [one["answer"] for one in read], "spent_tokens": spent}
+        | {"answers": [one["answer"] for one in read[:k]], "second_answers": [one["answer"] for one in read[k:]], "spent_tokens": spent}
         | {"prompt_tokens": first.prompt_tokens, "answer_tokens": first.tokens, "logprob_mean": first.logprob_mean}
     )

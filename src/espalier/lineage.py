@@ -16,7 +16,11 @@ from espalier.ranges import STEPS
 from espalier.teachers.base import Completion, Request
 
 Row = Mapping[str, Any]
-SCORES = ("verdict", "delivered_leaf", "problem_key", "vote_share", "words", "repeat_share", "echo_share", "is_truncated", "logprob_mean")
+SCORES = (
+    *("verdict", "delivered_leaf", "problem_key", "vote_share", "answer_entropy", "temperature_agreement", "round_trip", "asked_back"),
+    *("words", "repeat_share", "echo_share", "is_truncated", "broken_rules", "logprob_mean", "logprob_z", "answer_loss", "answer_loss_z", "ifd", "ifd_z"),
+    *("nearest_similarity", "neighbour_cluster", "learned"),
+)
 SHORTEST = 6  # characters of an id that are enough
 CLOSEST = 3  # ids that an error names
 
@@ -103,8 +107,10 @@ def vote_line(answers: Sequence[str]) -> str:
 
 
 def score_lines(row: Row) -> list[str]:
-    """The scores of a row."""
-    return ["score", *(_line(name, f"{row[name]:.3f}" if isinstance(row[name], float) else str(row[name])) for name in SCORES)]
+    """The scores that a row has."""
+    found = {name: row[name] for name in SCORES if row.get(name) not in (None, [], "")}
+    words = {name: ", ".join(value) if isinstance(value, list) else f"{value:.3f}" if isinstance(value, float) else str(value) for name, value in found.items()}
+    return ["score", *(_line(name, text) for name, text in words.items())]
 
 
 def drop_words(stage: str, row: Row) -> str:
@@ -112,7 +118,7 @@ def drop_words(stage: str, row: Row) -> str:
     if stage == "dedup":
         return f"dropped by dedup: {row['reason']} duplicate of {row['duplicate_of']} (Jaccard similarity {row['jaccard']:.3f})"
     if stage == "decontaminate":
-        return f"dropped by decontaminate: {row['reason']}, exam item {row['item']} of the split {row['split']} (coverage {row['coverage']:.3f})"
+        return f"dropped by decontaminate: {row['reason']}, {row['benchmark']} item {row['item']} of the split {row['split']} (coverage {row['coverage']:.3f})"
     also = ", ".join(reason for reason in row["reasons"] if reason != row["reason"])
     return f"dropped by {stage}: {row['reason']}{f' (also {also})' if also else ''}"
 
@@ -145,7 +151,7 @@ def _step(
 def _kept_replies(name: str, after: Row) -> tuple[tuple[str, str], ...]:
     """The replies that the rows hold."""
     if name == "answer":
-        return tuple(("", answer) for answer in after["answers"])
+        return tuple(("", answer) for answer in [*after["answers"], *after["second_answers"]])
     if name == "evolve":
         return (("", after["query"]),) if after["operation"] else ()
     return (("", after[name]),)

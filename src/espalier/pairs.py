@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from espalier.minhash import choose_bands, text_keys
-from espalier.overlap import Shingles, count_shared, empty_set, fill, over_chunks, shingle_sets
+from espalier.minhash import band_keys, choose_bands, hash_shingles, sign, text_keys
+from espalier.overlap import Shingles, count_shared, distinct, empty_set, fill, over_chunks, shingle_sets
 from espalier.settings import Dedup
 
 Hashes = NDArray[np.uint64]
@@ -45,6 +45,18 @@ def keys_of(texts: Sequence[str], settings: Dedup) -> Hashes:
     bands, rows = choose_bands(settings.threshold, settings.permutations)
     make = partial(text_keys, words=settings.shingle_words, permutations=settings.permutations, bands=bands, rows=rows)
     return np.concatenate(over_chunks(make, texts), axis=1)
+
+
+def sketch(texts: Sequence[str], settings: Dedup) -> tuple[Hashes, Ints, Hashes, Hashes]:
+    """(distinct shingles, how many of each text, keys of the bands, copy keys): all that is to know of texts which are not kept.
+
+    Texts with one copy key have equal sets of shingles: it is the sum of the set and its size modulo 2**64, equal for two other sets once in 1.8e19.
+    """
+    grams, sizes = distinct(*hash_shingles(texts, settings.shingle_words))
+    offsets = np.append(0, np.cumsum(sizes))
+    keys = band_keys(sign(grams, offsets, permutations=settings.permutations), *choose_bands(settings.threshold, settings.permutations))
+    sums = np.append(np.uint64(0), np.cumsum(grams, dtype=np.uint64))[offsets]
+    return grams, sizes, keys, np.diff(sums) + sizes.astype(np.uint64)
 
 
 def keys_within(keys: Hashes, groups: Ints) -> Hashes:

@@ -17,6 +17,7 @@ from espalier.ranges import BUILTIN_OPERATIONS, OPERATIONS, RULE_FAMILIES, STEPS
 from espalier.settings import Params
 
 FILE = "params.yaml"
+TEACHER = "models/teacher"  # where the stage teacher leaves it
 # What ruamel lets through: a value that looks like a date, a number or a tag and is none; nesting without end.
 BROKEN_VALUES = (ValueError, RecursionError, LookupError, TypeError, AttributeError, AssertionError)
 
@@ -31,8 +32,10 @@ def parse_params(text: str, *, file: str = FILE) -> Params:
     _check_recipes(params, file)
     _check_sizes(params, file)
     _check_filter(params, file)
+    _check_agreement(params, file)
     _check_server(params, file)
     _check_ray(params, file)
+    _check_score(params, file)
     return params
 
 
@@ -167,6 +170,26 @@ def _check_filter(params: Params, file: str) -> None:
         raise ParamsError(f"{file}: filter.scorer is verifier, which the audit judges the others by; set filter.threshold to share")
     if 0 < limits.max_leaf_rows < limits.min_leaf_rows:
         raise ParamsError(f"{file}: filter.max_leaf_rows is {limits.max_leaf_rows}, below filter.min_leaf_rows {limits.min_leaf_rows}; raise it or set 0 (off)")
+
+
+def _check_agreement(params: Params, file: str) -> None:
+    """Second answers differ from the first ones and among each other; a round trip needs a teacher that knows more than one small world."""
+    gen = params.gen
+    if gen.second_answers and gen.second_temperature == gen.temperature:
+        raise ParamsError(f"{file}: gen.second_temperature is {gen.second_temperature}, as gen.temperature is; second answers need another one")
+    if gen.second_answers > 1 and gen.second_temperature == 0:
+        raise ParamsError(f"{file}: gen.second_answers is {gen.second_answers}, but at gen.second_temperature 0 all are the same; ask for 1")
+    if gen.round_trip and params.teacher.path == "built-in":
+        raise ParamsError(
+            f'{file}: gen.round_trip is "{gen.round_trip}" but teacher.path is built-in, which was taught no such prompt; write "", or name a model\'s folder'
+        )
+
+
+def _check_score(params: Params, file: str) -> None:
+    if params.score.likelihood_model == TEACHER and params.teacher.engine == "server":
+        raise ParamsError(f'{file}: score.likelihood_model is {TEACHER}, but a teacher behind an endpoint has no weights; name a small model, or write ""')
+    if not params.score.labels.endswith(".jsonl"):
+        raise ParamsError(f"{file}: score.labels is {_shown(params.score.labels)}; it must name a .jsonl file (an empty file stands for no labels)")
 
 
 def _check_server(params: Params, file: str) -> None:

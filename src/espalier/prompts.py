@@ -31,6 +31,7 @@ from espalier.taxonomy import BRANCHES
 INPUTS = {
     "context": "text written by the step context, empty if there is none",
     "query": "text written by the steps query and evolve",
+    "answer": "text written by the step answer; for the prompt of gen.round_trip alone",
     "task": "the leaf's task in a few words",
     "topic": "the leaf's topic in a few words, where no attribute of that name is walked through",
     "verifier": "how the leaf's answers are checked (math, choice, checks, ...), empty if they are not",

@@ -1,7 +1,7 @@
 """Every score of every sample; no row is dropped (thresholds live in `filter`, so that trying another one costs nothing).
 
-Reads rows as the answer step leaves them; adds words, repeat_share, echo_share, is_truncated (tier 0), verdict, delivered_leaf,
-problem_key (tier 1, by the verifier that is handed in) and vote_share (tier 2).
+Reads rows as the answer step leaves them. The world judges whole rows: verdict, delivered_leaf, problem_key (tier 1), and what each answer says. The scorers
+are handed a part of them, the columns SEEN: no solution, no checks, no verdict, so that none can look at a gold answer; what they add, later ones see too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from espalier.scorers.heuristics import Heuristics, heuristics
-from espalier.scorers.vote import vote_share
 from espalier.text import effective_leaves
 
 VERDICTS = ("right", "wrong", "unparseable", "unknown")
+SEEN = ("id", "leaf", "context", "query", "answer", "answers", "second_answers", "asked_back", "finish", "status", "logprob_mean")
+SAID = ("said", "second_said")  # what the answers say, as the world reads them; for the scorers alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +26,35 @@ class Judged:
     key: str
 
 
-Verifier = Callable[[Mapping[str, Any]], Judged]
+Row = Mapping[str, Any]
+Verifier = Callable[[Row], Judged]
+Reader = Callable[[Row, str], str]
+Scores = Callable[[pl.DataFrame], pl.DataFrame]
 
 
-def score_rows(frame: pl.DataFrame, *, verify: Verifier, repeat_words: int) -> pl.DataFrame:
-    """Add the scores to every row, in the order of the rows; `repeat_words` is the n of the repeated n-grams.
+def score_rows(frame: pl.DataFrame, *, verify: Verifier, read: Reader, scorers: Sequence[Scores]) -> pl.DataFrame:
+    """Add the scores to every row, in the order of the rows.
 
-    `verify(row)` is called once for every row, also for those with a bad status (their texts may be
-    empty): the leaf of a cut-off sample is worth knowing. It may not raise.
+    verify(row): called once for every row, also for those with a bad status (their texts may be empty): the leaf of a cut-off sample is worth knowing.
+    read(row, answer): what an answer says, in the form in which answers are compared; "" for one that says nothing. Neither may raise.
+    scorers: each gets a frame of the columns SEEN, delivered_leaf, said, second_said and those of the scorers before it, and gives new columns for its rows.
     """
-    rows = zip(frame["query"], frame["answer"], frame["finish"], strict=True)
-    measured = [heuristics(query, answer, finish=finish, repeat_words=repeat_words) for query, answer, finish in rows]
-    verdicts = [_checked(verify(row), row) for row in frame.iter_rows(named=True)]
-    votes = [vote_share(_said(answers, answer)) for answers, answer in zip(frame["answers"].to_list(), frame["answer"], strict=True)]
-    return frame.with_columns(
-        *_heuristic_columns(measured),
-        pl.Series("verdict", [verdict.verdict for verdict in verdicts], dtype=pl.String),
-        pl.Series("delivered_leaf", [verdict.leaf for verdict in verdicts], dtype=pl.String),
-        pl.Series("problem_key", [verdict.key for verdict in verdicts], dtype=pl.String),
-        pl.Series("vote_share", votes, dtype=pl.Float64),
-    )
+    rows = list(frame.iter_rows(named=True))
+    judged = _judgements([_checked(verify(row), row) for row in rows])
+    seen = frame.select(SEEN).hstack([judged["delivered_leaf"], *_sayings(rows, read)])
+    given = seen.columns
+    for scorer in scorers:
+        added = scorer(seen)
+        assert added.height == frame.height, f"a scorer gave {added.height} rows for {frame.height}"
+        seen = seen.hstack(added)
+    return frame.hstack(judged).hstack(seen.drop(given))
 
 
-def score_metrics(scored: pl.DataFrame) -> dict[str, float]:
-    """Means over all rows, and the effective number of delivered leaves; zeros for no rows."""
+def score_metrics(scored: pl.DataFrame, learned: Mapping[str, float]) -> dict[str, float]:
+    """Shares of all rows, the effective number of delivered leaves, and the mean of each score over the rows that have it; zeros for no rows.
+
+    `learned` are the metrics of the model on labels; a score that no row has is left out.
+    """
     rows = max(scored.height, 1)
     return {
         "rows": scored.height,
@@ -58,32 +63,39 @@ def score_metrics(scored: pl.DataFrame) -> dict[str, float]:
         "unparseable_share": scored.filter(pl.col("verdict") == "unparseable").height / rows,
         "unknown_share": scored.filter(pl.col("verdict") == "unknown").height / rows,
         "asked_leaf_share": _asked_leaf_share(scored),
-        "truncated_share": scored["is_truncated"].sum() / rows,
-        "answer_words_mean": scored["words"].sum() / rows,
-        "repeat_share_mean": scored["repeat_share"].sum() / rows,
-        "echo_share_mean": scored["echo_share"].sum() / rows,
-        "vote_share_mean": scored["vote_share"].sum() / rows,
         "effective_leaves": effective_leaves(scored["delivered_leaf"]),
+        "repeat_share_mean": scored["repeat_share"].sum() / rows,
+        "vote_share_mean": scored["vote_share"].sum() / rows,
+        **{name: float(mean) for name, column in MEANS.items() if column in scored.columns and (mean := scored[column].mean()) is not None},
+        **learned,
     }
 
 
-def _said(answers: Sequence[str] | None, answer: str) -> Sequence[str]:
-    """The k answers; a row without a list has the one that it carries."""
-    return answers or [answer]
+MEANS = {
+    "answer_entropy_mean_nats": "answer_entropy",
+    "temperature_agreement_mean": "temperature_agreement",
+    "round_trip_mean": "round_trip",
+    "answer_loss_mean_nats": "answer_loss",
+    "ifd_mean": "ifd",
+    "nearest_similarity_mean": "nearest_similarity",
+}
 
 
-def _checked(judged: Judged, row: Mapping[str, Any]) -> Judged:
+def _sayings(rows: Sequence[Row], read: Reader) -> list[pl.Series]:
+    """What the answers and the second answers of each row say; a row without a list of answers has the one that it carries."""
+    said = [[read(row, answer) for answer in row["answers"] or [row["answer"]]] for row in rows]
+    second = [[read(row, answer) for answer in row["second_answers"] or ()] for row in rows]
+    return [pl.Series(name, values, dtype=pl.List(pl.String)) for name, values in zip(SAID, (said, second), strict=True)]
+
+
+def _checked(judged: Judged, row: Row) -> Judged:
     assert judged.verdict in VERDICTS, f"the verifier said {judged.verdict!r} of row {row['id']}; it must be one of {VERDICTS}"
     return judged
 
 
-def _heuristic_columns(measured: list[Heuristics]) -> list[pl.Series]:
-    return [
-        pl.Series("words", [one.words for one in measured], dtype=pl.Int64),
-        pl.Series("repeat_share", [one.repeat_share for one in measured], dtype=pl.Float64),
-        pl.Series("echo_share", [one.echo_share for one in measured], dtype=pl.Float64),
-        pl.Series("is_truncated", [one.is_truncated for one in measured], dtype=pl.Boolean),
-    ]
+def _judgements(judged: Sequence[Judged]) -> pl.DataFrame:
+    columns = {"verdict": [one.verdict for one in judged], "delivered_leaf": [one.leaf for one in judged], "problem_key": [one.key for one in judged]}
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
 def _asked_leaf_share(scored: pl.DataFrame) -> float:

@@ -6,6 +6,7 @@ No defaults: every value is written in params.yaml.
 from dataclasses import dataclass
 from typing import Annotated
 
+from espalier.engine_settings import Ray, Server, Vllm
 from espalier.ranges import SCORER_NAMES, WORLDS, Count, OneOf, Price, Share, Within
 
 
@@ -73,35 +74,6 @@ class Teacher:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    urls: tuple[str, ...]
-    model: str
-    key_variable: str
-    max_concurrency: Annotated[int, Within(1, 4096)]
-    timeout_s: Annotated[float, Within(0, 86400, above=True)]
-    retries: Annotated[int, Within(0, 100)]
-    error_share_stop: Share
-
-
-@dataclass(frozen=True, slots=True)
-class Vllm:
-    tensor_parallel: Annotated[int, Within(1, 64)]
-    replicas: Annotated[int, Within(1, 64)]
-    memory_share: Annotated[float, Within(0, 1, above=True)]
-    context_tokens: Annotated[int, Within(0, 10**7)]
-
-
-@dataclass(frozen=True, slots=True)
-class Ray:
-    address: str
-    replicas: Annotated[int, Within(1, 10**4)]
-    engine: Annotated[str, OneOf(("hf", "vllm"))]
-    gpus: Annotated[float, Within(0, 64)]
-    batch_requests: Annotated[int, Within(1, 10**5)]
-    retries: Annotated[int, Within(0, 1000)]
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     rows: Annotated[int, Within(1, 10**8)]
 
@@ -115,11 +87,18 @@ class Gen:
     round_rows: Annotated[int, Within(1, 10**8)]
     max_overlap: Share
     chunk_rows: Annotated[int, Within(1, 10**5)]
+    second_answers: Annotated[int, Within(0, 64)]
+    second_temperature: Annotated[float, Within(0, 5)]
+    round_trip: str
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     repeat_words: Annotated[int, Within(1, 20)]
+    likelihood_model: str
+    clusters: Annotated[int, Within(1, 10**5)]
+    embeddings: str
+    labels: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +134,11 @@ class Dedup:
 
 @dataclass(frozen=True, slots=True)
 class Decontaminate:
+    benchmarks: str
     ngram: Annotated[int, Within(2, 50)]
     max_coverage: Annotated[float, Within(0, 1, above=True)]
+    min_similarity: Annotated[float, Within(0, 1, above=True)]
+    max_leaked_share: Share
 
 
 @dataclass(frozen=True, slots=True)

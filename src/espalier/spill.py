@@ -21,12 +21,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from espalier.errors import CorruptInput, EspalierError, InputMissing
-from espalier.minhash import band_keys, choose_bands, hash_shingles, sign
-from espalier.overlap import Shingles, distinct, over_chunks
-from espalier.pairs import buckets, join, roots
+from espalier.minhash import choose_bands
+from espalier.overlap import Shingles, over_chunks
+from espalier.pairs import buckets, join, roots, sketch
 from espalier.settings import Dedup
 
 BATCH_ROWS = 16_384  # rows taken of a parquet file at a time; 25 MB of web documents
+PART_ROWS = 131_072  # documents a spilled file of keys; a file is opened once a band, which takes 4 ms
 BLOCK_MEMBERS = 65_536  # documents whose shingles are held at a time when a band is verified; 120 MB of web documents
 
 Hashes = NDArray[np.uint64]
@@ -102,33 +103,35 @@ def _read_ahead(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 def _spill(batches: Iterable[pl.DataFrame], scratch: Path, settings: Dedup) -> _Spilled:
-    parts, sizes = [], [np.empty(0, dtype=np.int64)]
+    parts: list[Path] = []
+    waiting, sizes = [], [np.empty(0, dtype=np.int64)]
+
+    def write_part() -> None:
+        parts.append(scratch / f"bands-{len(parts):06}.parquet")
+        pl.concat(waiting).write_parquet(parts[-1], compression="uncompressed", statistics=False)
+        waiting.clear()
+
     with (scratch / "shingles.u64").open("wb") as file:
         for batch in batches:
-            parts.append(scratch / f"bands-{len(parts):06}.parquet")
-            sizes.append(_spill_batch(batch, parts[-1], file, settings))
+            keys, found = _spill_batch(batch, file, settings)
+            waiting.append(keys)
+            sizes.append(found)
+            if sum(map(len, waiting)) >= PART_ROWS:
+                write_part()
+        if waiting:
+            write_part()
     whole = np.concatenate(sizes)
     return _Spilled(parts, scratch / "shingles.u64", np.cumsum(whole) - whole, whole)
 
 
-def _spill_batch(batch: pl.DataFrame, part: Path, file: BinaryIO, settings: Dedup) -> Ints:
-    """Write a batch's shingles and keys; gives the numbers of its shingles."""
-    made = over_chunks(partial(_work, settings=settings), batch["text"].to_list())
+def _spill_batch(batch: pl.DataFrame, file: BinaryIO, settings: Dedup) -> tuple[pl.DataFrame, Ints]:
+    """Write a batch's shingles; gives its keys and the numbers of its shingles."""
+    made = over_chunks(partial(sketch, settings=settings), batch["text"].to_list())
     for grams, *_ in made:
         file.write(grams)
     bands = {f"band_{i}": band for i, band in enumerate(np.concatenate([keys for _, _, keys, _ in made], axis=1))}
-    columns = {"id": batch["id"], "copy_key": np.concatenate([one for *_, one in made]), **bands}
-    pl.DataFrame(columns).write_parquet(part, compression="uncompressed", statistics=False)
-    return np.concatenate([sizes for _, sizes, *_ in made])
-
-
-def _work(texts: list[str], *, settings: Dedup) -> tuple[Hashes, Ints, Hashes, Hashes]:
-    """(distinct shingles, how many of each text, keys of the bands, a number for each set of shingles)."""
-    grams, sizes = distinct(*hash_shingles(texts, settings.shingle_words))
-    offsets = np.append(0, np.cumsum(sizes))
-    keys = band_keys(sign(grams, offsets, permutations=settings.permutations), *choose_bands(settings.threshold, settings.permutations))
-    sums = np.append(np.uint64(0), np.cumsum(grams, dtype=np.uint64))[offsets]
-    return grams, sizes, keys, np.diff(sums) + sizes.astype(np.uint64)  # the sum of a set, modulo 2**64: equal for two sets by chance once in 1.8e19
+    keys = pl.DataFrame({"id": batch["id"], "copy_key": np.concatenate([one for *_, one in made]), **bands})
+    return keys, np.concatenate([sizes for _, sizes, *_ in made])
 
 
 def _column(parts: list[Path], name: str) -> Hashes:

@@ -7,6 +7,7 @@ import polars
 
 from espalier.general import General
 from espalier.score import Judged
+from espalier.text import fold
 from espalier.world.grammar import gains, verify
 
 Row = Mapping[str, Any]
@@ -17,6 +18,9 @@ class World(Protocol):
 
     def verify(self, row: Row) -> Judged:
         """What can be said of a row's answer, of its leaf, and the key of its problem."""
+
+    def read_answer(self, row: Row, answer: str) -> str:
+        """What an answer to the row says, in the form in which answers are compared with each other; "" for one that says nothing."""
 
     def grade(self, item: Row, reply: str) -> bool:
         """Whether a reply answers an exam item; the item holds its gold answer."""
@@ -38,6 +42,10 @@ class Builtin:
         """right | wrong | unparseable, by the grammar."""
         found = verify(f"{row['context']} {row['query']}", row["answer"])
         return Judged(found.verdict, found.leaf, found.key)
+
+    def read_answer(self, row: Row, answer: str) -> str:
+        """The answer itself: blanks do not count."""
+        return fold(answer)
 
     def grade(self, item: Row, reply: str) -> bool:
         """Whether the grammar calls the reply right."""

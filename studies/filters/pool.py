@@ -5,10 +5,9 @@ The labels stand for a reviewer who reads so many samples and is never wrong: th
 
 from pathlib import Path
 
-from espalier.scorers.learned import learn
-
 from espalier.io import read_rows, write_rows
 from espalier.log import say
+from espalier.scorers.learned import learn
 from espalier.seeds import digest
 from espalier.stage import stage
 

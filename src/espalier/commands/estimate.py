@@ -17,6 +17,7 @@ from espalier.lineage import requests_of
 from espalier.log import say
 from espalier.params import FILE, parse_params
 from espalier.ranges import STEPS
+from espalier.round_trip import back_request
 from espalier.settings import Params
 from espalier.teachers.ask import Asker
 from espalier.teachers.base import Completion
@@ -92,6 +93,7 @@ def _completions(first: FirstRows) -> list[list[Completion]]:
         steps = zip(("plan", *STEPS), STEPS, strict=False)
         asked = [(step, states[before], states[step], first.prompts.get(step)) for before, step in steps]
         requests = [request for one in asked for request in requests_of(*one, first.operations, first.sampling)]
+        requests += [back_request(states["answer"], first.round_trip, first.sampling)] if first.round_trip else []
         by_row.append([reply for request in requests if (reply := left.pop(request, None))])
     return by_row
 

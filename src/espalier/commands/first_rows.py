@@ -19,6 +19,7 @@ from espalier.io import read_json, read_rows
 from espalier.params import FILE, did_you_mean
 from espalier.plan import Tables, ask_of, plan_rows
 from espalier.prompts import Prompt
+from espalier.round_trip import ask_back, check_round_trip
 from espalier.settings import Params
 from espalier.teachers.base import Completion, Request
 from espalier.worlds import open_world
@@ -28,9 +29,10 @@ TAXONOMY = Path("data/taxonomy")
 
 @dataclass(frozen=True, slots=True)
 class FirstRows:
-    """What has become of them: the rows as plan and each step left them, and every completion by its request."""
+    """What has become of them: the rows as plan and each step left them, and every completion by its request. round_trip: the prompt of the way back."""
 
     prompts: Mapping[str, Prompt]
+    round_trip: Prompt | None
     operations: Sequence[str]
     sampling: Sampling
     tables: Mapping[str, polars.DataFrame]
@@ -59,15 +61,16 @@ def run_first(recipe: str, params: Params, rows: int, ask: Ask) -> FirstRows:
         return replies
 
     prompts, operations, sampling = _prompts(params, recipe), params.recipes[recipe].operations, Sampling(params.gen, params.seed)
+    round_trip = _round_trip(params)
     known = _read_tables()
     world = open_world(params.world, known.leaves, known.seeds)
     start = start_rows(_plan(params, recipe, known, prompts, rows))
     contexts = write_contexts(start, prompts.get("context"), sampling, listen)
     queries = write_queries(contexts, prompts["query"], sampling, listen, pose=partial(world.pose, seed=params.seed))
     evolved = evolve_queries(queries, prompts.get("evolve"), operations, sampling, listen, world=world)
-    answers = write_answers(evolved, prompts["answer"], sampling, listen)
+    answers = ask_back(write_answers(evolved, prompts["answer"], sampling, listen), round_trip, sampling, listen)
     tables = {"plan": start, "context": contexts, "query": queries, "evolve": evolved, "answer": answers}
-    return FirstRows(prompts, operations, sampling, tables, heard)
+    return FirstRows(prompts, round_trip, operations, sampling, tables, heard)
 
 
 def _read_tables() -> Tables:
@@ -81,6 +84,15 @@ def _plan(params: Params, recipe: str, known: Tables, prompts: Mapping[str, Prom
     lists = {name: tuple(values) for name, values in read_json(TAXONOMY / "attributes.json").items()}
     attributes = choose(lists, settings.attributes, where=f"{FILE}: recipes.{recipe}")
     return plan_rows(recipe, settings, known, attributes, ask_of(prompts.values()), rows=min(rows, params.plan.rows), seed=params.seed)
+
+
+def _round_trip(params: Params) -> Prompt | None:
+    """The prompt of gen.round_trip. Raises: ParamsError where it cannot serve."""
+    if not params.gen.round_trip:
+        return None
+    known = {name: Prompt.from_json(value) for name, value in read_json(TAXONOMY / "prompts.json").items()}
+    check_round_trip(params.gen.round_trip, known)
+    return known[params.gen.round_trip]
 
 
 def _prompts(params: Params, recipe: str) -> dict[str, Prompt]:

@@ -47,15 +47,64 @@ def open_chat(folder: Path) -> ChatForm:
     return TemplateChat(folder)
 
 
+def open_text(folder: Path) -> ChatForm:
+    """As `open_chat`; a tokenizer without a chat form reads plain text."""
+    known = read_tokenizer(folder)
+    ours = all(known.token_to_id(token) is not None for token in CONTROLS)
+    return open_chat(folder) if ours or _library(folder).chat_template else PlainText(folder)
+
+
+def _library(folder: Path) -> "PreTrainedTokenizerBase":
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+class PlainText:
+    """The form of a base model, which knows no chat: the token that starts a text, the messages with an empty line after each, the reply, the end token.
+
+    Text of a row never becomes a control token.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Raises: ParamsError when the tokenizer names no token that ends a text."""
+        library = _library(folder)
+        self._structure, self._plain = read_tokenizer(folder), _without_controls(read_text(folder / "tokenizer.json"))
+        ends = [library.eos_token_id, *_named_ends(folder)]
+        self._end_ids = tuple(dict.fromkeys(i for i in ends if i is not None))
+        if not self._end_ids:
+            raise ParamsError(f"{folder}: its tokenizer names no token that ends a text (eos_token); name another model")
+        self._start_id = library.bos_token_id if library.bos_token_id is not None else self._end_ids[0]
+        self.pad_id = library.pad_token_id if library.pad_token_id is not None else self._end_ids[0]
+
+    def end_ids(self, messages: Messages) -> tuple[int, ...]:
+        """Every id that ends a text."""
+        return self._end_ids
+
+    def prompts(self, asked: Sequence[Messages]) -> list[list[int]]:
+        """The ids of each conversation; without text, the start alone."""
+        texts = ["".join(f"{text}\n\n" for _, text in messages if text) for messages in asked]
+        return [[self._start_id, *ids] for ids in self._encoded(texts)]
+
+    def replies(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each reply, with the id that ends it."""
+        return [[*ids, self._end_ids[0]] for ids in self._encoded(texts)]
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """The text of each reply, without control tokens."""
+        return self._structure.decode_batch([list(one) for one in ids], skip_special_tokens=True)
+
+    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._plain.encode_batch(list(texts), add_special_tokens=False)]
+
+
 class TemplateChat:
     """A hub tokenizer with its chat template."""
 
     def __init__(self, folder: Path) -> None:
         """Raises: ParamsError when there is no chat template."""
-        from transformers import AutoTokenizer
-
         self._folder = folder
-        self._library: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+        self._library = _library(folder)
         if not self._library.chat_template:
             raise ParamsError(f"{folder}: its tokenizer has neither a chat template nor espalier's chat form; name an instruct model in teacher.path")
         self._structure = read_tokenizer(folder)
@@ -69,9 +118,7 @@ class TemplateChat:
     @cached_property
     def _end_ids(self) -> tuple[int, ...]:
         """Those of the generation config and of the tokenizer, and the one that the template puts behind a reply."""
-        file = self._folder / "generation_config.json"
-        named = read_json(file).get("eos_token_id") if file.is_file() else None
-        ids = [*(named if isinstance(named, list) else [named]), self._library.eos_token_id, self._turn_end()]
+        ids = [*_named_ends(self._folder), self._library.eos_token_id, self._turn_end()]
         return tuple(dict.fromkeys(i for i in ids if i is not None))
 
     @property
@@ -129,6 +176,13 @@ class TemplateChat:
         behind = self._structure.encode(text[text.index(MARK.format(1)) + len(MARK.format(1)) :], add_special_tokens=False).ids
         controls = self._structure.get_added_tokens_decoder()
         return next((i for i in behind if i in controls), None)
+
+
+def _named_ends(folder: Path) -> list[int | None]:
+    """What the generation config says ends a text."""
+    file = folder / "generation_config.json"
+    named = read_json(file).get("eos_token_id") if file.is_file() else None
+    return named if isinstance(named, list) else [named]
 
 
 def _without_controls(text: str) -> Tokenizer:

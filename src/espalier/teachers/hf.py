@@ -9,7 +9,7 @@ import torch
 from espalier.model import load_model
 from espalier.prompts import Messages
 from espalier.teachers.base import NOT_BEGUN, Completion, Request, never
-from espalier.teachers.chat import open_chat
+from espalier.teachers.chat import ChatForm, open_chat
 from espalier.teachers.decoders import decoder_of
 from espalier.teachers.memory import answered_bytes, free_bytes, rows_that_fit, scored_bytes, sizes_of
 from espalier.teachers.pin import fingerprint
@@ -21,15 +21,16 @@ Given = TypeVar("Given")
 class HfTeacher:
     """A model folder in Hugging Face layout; see teachers/base.py for the interface."""
 
-    def __init__(self, folder: Path, *, batch: int | None = None) -> None:
+    def __init__(self, folder: Path, *, batch: int | None = None, chat: Callable[[Path], ChatForm] = open_chat) -> None:
         """At most `batch` rows go through the model at a time, fewer where memory is short (teachers/memory.py); `self.batch` is how many it was last.
+        chat: what reads the folder's chat form.
 
         Raises: InputMissing, CorruptInput, ParamsError (a tokenizer without a chat form).
         """
         self.fingerprint = fingerprint(folder)
         self._most, self.batch = batch, 0
         self._stop: Callable[[], bool] = never
-        self._chat = open_chat(folder)
+        self._chat = chat(folder)
         self._model = load_model(folder).eval()
         if torch.cuda.is_available():
             self._model = self._model.to(torch.device("cuda"), torch.bfloat16)
@@ -51,14 +52,16 @@ class HfTeacher:
         return [completions[i] for i in range(len(requests))]
 
     def score(self, pairs: Sequence[tuple[Messages, str]]) -> list[tuple[float, int]]:
-        """Log-probability in nats and number of tokens of each reply, the end token included."""
+        """Log-probability in nats and number of tokens of each reply, the end token included; NaN where prompt and reply exceed the model's context."""
         prompts = self._chat.prompts([messages for messages, _ in pairs])
         replies = self._chat.replies([reply for _, reply in pairs])
-        longest = max((len(prompt) + len(reply) for prompt, reply in zip(prompts, replies, strict=True)), default=1)
-        sums = self._within_memory(
-            lambda batch: log_likelihoods(self._model, prompts, replies, pad_id=self._chat.pad_id, batch=batch), scored_bytes(self._sizes, tokens=longest)
-        )
-        return [(total, len(reply)) for total, reply in zip(sums, replies, strict=True)]
+        lengths = [len(prompt) + len(reply) for prompt, reply in zip(prompts, replies, strict=True)]
+        fitting = [i for i, length in enumerate(lengths) if length <= self._room]
+        asked, given = [prompts[i] for i in fitting], [replies[i] for i in fitting]
+        row_bytes = scored_bytes(self._sizes, tokens=max((lengths[i] for i in fitting), default=1))
+        sums = self._within_memory(lambda batch: log_likelihoods(self._model, asked, given, pad_id=self._chat.pad_id, batch=batch), row_bytes)
+        found = dict(zip(fitting, sums, strict=True))
+        return [(found.get(i, float("nan")), len(reply)) for i, reply in enumerate(replies)]
 
     def _generate(self, requests: Sequence[Request]) -> list[Completion]:
         first = requests[0]

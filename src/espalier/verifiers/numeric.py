@@ -8,13 +8,14 @@ Values are searched in the final answer of the text (see `answers`), so a right 
 from fractions import Fraction
 
 from espalier.errors import shown
+from espalier.text import fold
 from espalier.verifiers.answers import Quantity, count_numbers, final_answer, is_plain, math_part, quantity, tidy
 from espalier.verifiers.arithmetic import evaluate_expression
 
 LEAST_PLACES = 4  # of a decimal that may be rounded
 MOST_LETTERS = 20_000  # of an answer; what comes before the last ones is not searched
 
-__all__ = ["evaluate_expression", "has_value", "same_value"]
+__all__ = ["evaluate_expression", "has_value", "said_answer", "same_value"]
 
 
 def same_value(answer: str, gold: str) -> str | None:
@@ -40,6 +41,24 @@ def same_value(answer: str, gold: str) -> str | None:
     if wanted.unit and found.unit and wanted.unit != found.unit:
         return f"found the unit {found.unit.split()[-1]}, wanted {wanted.unit.split()[-1]}"
     return None if _equal(found, wanted) else f"found {found.written[:40]}, wanted {wanted.written[:40]}"
+
+
+def said_answer(answer: str, *, marked: bool) -> str:
+    """What an answer ends with: its number as a fraction, without unit, or else the words that are marked as the answer; "" where there is neither.
+
+    marked: a number counts only where words or signs mark it. Never raises, whatever the text holds.
+
+    >>> said_answer("They share it, so the answer is $1,200.50.", marked=True), said_answer("The answer is Rye.", marked=True)
+    ('2401/2', 'rye')
+    >>> said_answer("She has 42 apples.", marked=True), said_answer("She has 42 apples.", marked=False)
+    ('', '42')
+    """
+    span, is_marked = final_answer(answer[-MOST_LETTERS:])
+    text = tidy(span)
+    found = quantity(text, first=is_marked) if is_plain(text) and (is_marked or not marked) else None
+    if found is None:
+        return fold(text).casefold() if is_marked else ""
+    return f"{found.value}{'%' if found.percent else ''}"
 
 
 def has_value(gold: str) -> bool:

@@ -48,3 +48,8 @@ def broken_rules_of(frame: pl.DataFrame, *, openings: Sequence[str] = ()) -> pl.
     columns = [frame[name].fill_null("").to_list() if name in frame.columns else [""] * frame.height for name in ("query", "answer", "finish")]
     rows = ({"query": query, "answer": answer, "finish": finish} for query, answer, finish in zip(*columns, strict=True))
     return pl.Series("broken_rules", [broken_rules(row, openings=openings) for row in rows], dtype=pl.List(pl.String))
+
+
+def rule_scores(frame: pl.DataFrame, *, openings: Sequence[str]) -> pl.DataFrame:
+    """The column `broken_rules` of every row; openings: banned ones."""
+    return broken_rules_of(frame, openings=openings).to_frame()
