@@ -8,8 +8,8 @@ from typing import Any
 from espalier.scorers.rules.repeats import NO_REPEATS, Repeats, measure_repeats
 from espalier.text import words
 
-# Ours: words from which a reply is long enough for limits on repeats that were made for pages. Of 12,742 real replies of 50 to 200 words they dropped 485, nearly
-# all wrongly: worked sums, songs, tables. Short loops are seen by the share of repeated 3-grams (heuristics.py).
+# Ours: words from which a reply is long enough for limits on repeats that were made for pages. Of 12,742 real replies of 50 to 200 words they dropped 485,
+# nearly all wrongly: worked sums, songs, tables. Short loops are seen by the share of repeated 3-grams (heuristics.py).
 LONG_WORDS = 200
 CODE_SHARE = 0.3  # ours: share of lines that look like code from which a reply is read as code
 MARKS = str.maketrans("", "", ".,;:!?\"'()[]’“”*")
