@@ -85,9 +85,9 @@ def compare(texts: Sequence[str]) -> None:
         here = [any(rule.startswith(f"{family}:") for rule in found) for found in ours]
         there = [judges[name](text) for text in texts]
         dropped = [verdict is not True for verdict in there]
-        only_ours = [found for found, one, other in zip(ours, here, dropped, strict=True) if one and not other]
+        only_ours = [rule for found, one, other in zip(ours, here, dropped, strict=True) if one and not other for rule in found]
         only_theirs = [verdict[1] for verdict, one, other in zip(there, here, dropped, strict=True) if other and not one]
-        print(f"  {name:10} {sum(here):5,} / {sum(dropped):5,}   {len(only_ours):4} {_counts(sum(only_ours, []), family)}   {len(only_theirs):4} {_counts(only_theirs)}")
+        print(f"  {name:10} {sum(here):5,} / {sum(dropped):5,}   {_counts(only_ours, family)}   {len(only_theirs):4} {_counts(only_theirs)}")
     wrong = sum(verdict is not True and f"gopher:{QUALITY[verdict[1]]}" not in found for verdict, found in zip(map(judges["quality"], texts), ours, strict=True))
     print(f"  quality: first reasons of datatrove that ours do not name: {wrong}; rules of ours: {len(RULES)}")
 

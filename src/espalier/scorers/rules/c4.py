@@ -34,8 +34,13 @@ def sentences(text: Text) -> str | None:
     """At least 3 sentences in lines that end with an end mark, have 5 words and speak of neither Javascript nor cookies and terms."""
     if not text.is_document:
         return None
-    count = sum(len(SENTENCE_END.findall(line)) or 1 for line in map(str.strip, text.lines) if is_text(line))
-    return f"{count} sentences of prose" if count < MIN_SENTENCES else None
+    count = 0
+    for line in text.lines:
+        if is_text(line.strip()):
+            count += len(SENTENCE_END.findall(line)) or 1
+            if count >= MIN_SENTENCES:
+                return None
+    return f"{count} sentences of prose"
 
 
 def is_text(line: str) -> bool:

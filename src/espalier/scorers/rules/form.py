@@ -7,7 +7,7 @@ from espalier.phrases import NUMBER_WORDS
 from espalier.scorers.rules.reading import Text
 from espalier.scorers.rules.rule import Rule
 
-NUMBERED = re.compile(r"^([ \t]*)(\d{1,2})[.)][ \t]+\S", re.MULTILINE)
+NUMBERED = re.compile(r"([ \t]*)(\d{1,2})[.)][ \t]+\S")
 BRACKET = re.compile(r"[(){}\[\]]")
 ENUMERATOR = re.compile(r"(?:^|[\s(])(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,4})$")  # before a ")": "2)" and "b)" close nothing where nothing is open
 SMILEY = re.compile(r"(?:^|(?<=\s))[:;][-']?[()]")
@@ -38,7 +38,7 @@ def brackets(text: Text) -> str | None:
 
 def quotes(text: Text) -> str | None:
     """Straight double quotes come in pairs in a text of one paragraph (a speech over several opens each one anew); 5" are inches. Says nothing of code."""
-    if text.is_code or text.text.count('"') % 2 == 0 or len(text.paragraphs) > 1:
+    if text.text.count('"') % 2 == 0 or len(text.paragraphs) > 1 or text.is_code:
         return None
     count = INCHES.sub("", text.text).count('"')
     return f"{count} quotation marks" if count % 2 else None
@@ -54,17 +54,18 @@ def numbering(text: Text) -> str | None:
 
     A list by Markdown (1. 1. 1.) is right. The number after a pause of other paragraphs is compared too: a list may be broken by them.
     """
-    if text.is_code or "\n" not in text.text:
-        return None
     last: dict[int, int] = {}
-    for indent, digits in NUMBERED.findall(text.text):
-        depth, number = len(indent.expandtabs()), int(digits)
+    for line in text.lines:
+        found = NUMBERED.match(line) if line.lstrip()[0].isdigit() else None
+        if not found:
+            continue
+        depth, number = len(found[1].expandtabs()), int(found[2])
         before = last.get(depth)
-        if number == 1 or (before is None and number != 1):
+        if number == 1 or before is None:
             last = {where: n for where, n in last.items() if where < depth} | ({depth: 1} if number == 1 else {})
         elif number == before + 1:
             last[depth] = number
-        else:
+        elif not text.is_code:
             return f"{before} is followed by {number}"
     return None
 

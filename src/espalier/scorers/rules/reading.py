@@ -39,8 +39,12 @@ class Text:
     paragraphs: list[str]
     folded: str
     is_document: bool
-    is_code: bool
     repeats: Repeats
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it `looks_like_code`; asked for by rules that are about to speak, so it is not held."""
+        return looks_like_code(self.text, self.lines)
 
     def asks(self, wanted: frozenset[str]) -> bool:
         """Whether the query holds one of these words (lower case); only where a rule is about to speak, for it cuts the query."""
@@ -66,7 +70,6 @@ def read_row(row: Mapping[str, Any], *, openings: Sequence[str]) -> Text:
         paragraphs=paragraphs,
         folded=" ".join(found).replace("’", "'").lower(),
         is_document=is_document,
-        is_code=is_code,
         repeats=measure_repeats(text, found, lines=lines, paragraphs=paragraphs) if is_measured else NO_REPEATS,
     )
 

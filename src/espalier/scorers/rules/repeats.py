@@ -6,7 +6,7 @@ after one the search goes on behind it. One thing differs: there the top n-gram 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 TOP_SIZES = (2, 3, 4)
@@ -42,17 +42,16 @@ def measure_repeats(text: str, words: Sequence[str], *, lines: Sequence[str], pa
     line_share, line_characters = repeated_pieces(lines, len(text))
     paragraph_share, paragraph_characters = repeated_pieces(paragraphs, len(text))
     top, duplicate = dict(NO_REPEATS.top), dict(NO_REPEATS.duplicate)
-    grams = dict(enumerate(zip(words, words[1:], strict=False)))
+    grams = _repeated(list(enumerate(zip(words, words[1:], strict=False))))
     for n in (*TOP_SIZES, *DUPLICATE_SIZES):
-        counts = Counter(grams.values())
-        if len(counts) == len(grams):
+        if not grams:
             break
-        repeated = {place: gram for place, gram in grams.items() if counts[gram] > 1}
         if n in top:
-            top[n] = _top_characters(counts) / len(text)
+            top[n] = _top_characters(grams) / len(text)
         else:
-            duplicate[n] = _duplicate_characters(repeated, n) / len(text)
-        grams = {place: (*gram, words[place + n]) for place, gram in repeated.items() if place + 1 in repeated}
+            duplicate[n] = _duplicate_characters(grams, n) / len(text)
+        at, end = {place for place, _ in grams}, len(words) - n
+        grams = _repeated([(place, (*gram, words[place + n])) for place, gram in grams if place + 1 in at and place < end])
     return Repeats(line_share, line_characters, paragraph_share, paragraph_characters, top, duplicate)
 
 
@@ -69,17 +68,28 @@ def repeated_pieces(pieces: Sequence[str], characters: int) -> tuple[float, floa
     return (len(pieces) - len(counts)) / len(pieces), copied / characters
 
 
-def _top_characters(counts: Mapping[tuple[str, ...], int]) -> int:
+Gram = tuple[str, ...]
+
+
+def _repeated(grams: Sequence[tuple[int, Gram]]) -> list[tuple[int, Gram]]:
+    """Of (place, n-gram), in order, those whose n-gram stands at two places or more."""
+    seen: set[Gram] = set()
+    again = {gram for _, gram in grams if gram in seen or seen.add(gram)}
+    return [(place, gram) for place, gram in grams if gram in again] if again else []
+
+
+def _top_characters(grams: Sequence[tuple[int, Gram]]) -> int:
     """Of equally frequent ones the first, as in datatrove; the longest would be stricter."""
+    counts = Counter(gram for _, gram in grams)
     gram = max(counts, key=counts.__getitem__)
     return counts[gram] * (sum(map(len, gram)) + len(gram) - 1)
 
 
-def _duplicate_characters(grams: Mapping[int, tuple[str, ...]], n: int) -> int:
-    """`grams`: place -> n-gram, in order, for the repeated ones; a copy covers the places up to its end."""
-    seen: set[tuple[str, ...]] = set()
+def _duplicate_characters(grams: Sequence[tuple[int, Gram]], n: int) -> int:
+    """A copy covers the places up to its end."""
+    seen: set[Gram] = set()
     found = free = 0
-    for place, gram in grams.items():
+    for place, gram in grams:
         if place < free:
             continue
         if gram in seen:

@@ -8,6 +8,7 @@ from espalier.text import match_words
 
 ECHO_WORDS = 5  # ours: fewer words may be said back rightly ("Repeat: yes")
 OPEN_MARKS = (",", "(", "[", "{", " -", " –", " —", "&")
+MARK_STARTS = ("<|", "[/", "<<", "### ")  # of all TEMPLATE_MARKS
 LINE_WORDS = 5  # ours: a last line of fewer is a greeting ("Yours sincerely,") or a line of a program or a table
 
 
@@ -31,7 +32,7 @@ def leak(text: Text) -> str | None:
     words = next((words for words in LEAKS if words in text.folded), None)
     if words or text.is_document:
         return f"leaks the prompt: {words}" if words else None
-    mark = next((mark for mark in TEMPLATE_MARKS if mark in text.folded), None)
+    mark = next((mark for mark in TEMPLATE_MARKS if mark in text.folded), None) if any(map(text.folded.__contains__, MARK_STARTS)) else None
     if mark is None and any(turn in text.folded for turn in TURNS) and not text.asks(DIALOGUE_WORDS):
         mark = next((turn for line in text.lines[1:] for turn in TURNS if line.lower().startswith(turn)), None)
     return f"holds a template's {mark}" if mark else None
@@ -58,12 +59,12 @@ def truncated(text: Text) -> str | None:
     """Cut off by the token limit; or a last line of 5 words and more that ends with a word or mark that asks for more. Says nothing of code."""
     if text.finish == "length":
         return "cut off by the token limit"
-    if text.is_code or len(text.words) < ECHO_WORDS or len(text.lines[-1].split()) < LINE_WORDS:
+    if len(text.words) < ECHO_WORDS or len(text.lines[-1].split()) < LINE_WORDS:
         return None
     last, word = text.text.rstrip(), text.words[-1]
-    if last.endswith(OPEN_MARKS):
-        return f'ends with "{last[-1]}"'
-    return f'ends with "{word}"' if word in OPEN_ENDS else None
+    if (word not in OPEN_ENDS and not last.endswith(OPEN_MARKS)) or text.is_code:
+        return None
+    return f'ends with "{word if word in OPEN_ENDS else last[-1]}"'
 
 
 REPLY: dict[str, Rule] = {"empty": empty, "refusal": refusal, "leak": leak, "echo": echo, "opening": opening, "truncated": truncated}
