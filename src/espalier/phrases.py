@@ -28,9 +28,22 @@ TURNS = ("human:", "user:")  # at the start of a later line: the reply goes on a
 # A query with one of these words may rightly be answered in another language or script.
 LANGUAGE_WORDS = frozenset(
     "translate translation translated translating language languages arabic chinese mandarin cantonese japanese kanji hiragana katakana korean hangul hindi "
-    "sanskrit bengali urdu persian hebrew greek russian ukrainian thai vietnamese turkish french german spanish italian portuguese dutch latin swedish polish "
-    "czech indonesian emoji emojis unicode symbol symbols alphabet script foreign".split()
+    "sanskrit bengali gujarati marathi punjabi tamil telugu urdu persian hebrew greek russian ukrainian bulgarian serbian thai vietnamese turkish french "
+    "german spanish italian portuguese dutch latin swedish danish norwegian finnish polish czech romanian hungarian indonesian emoji emojis unicode symbol "
+    "symbols alphabet script foreign".split()
+)
+# Function words of the large languages in Latin letters that are no English words and no part of common names.
+FOREIGN_WORDS = frozenset(
+    "der das und nicht ist ein eine einer mit auf für dem zu sich auch es wird "
+    "les des est une dans pour qui pas sur au du et sont avec plus ce nous vous "
+    "los las una por para con es está como más pero sus se "
+    "il che di non per una sono della gli nel più anche è "
+    "uma não com os são ao mais seu pela "
+    "het een van niet dat zijn voor op te ook "
+    "och att det som på är av inte jest się nie dla że bir ve bu için yang dan untuk dengan".split()
 )
 # What a text that was cut off ends with: words that ask for a next one.
 OPEN_ENDS = frozenset("a an the and or but of to with for from by in at as than that which because if my your his her their our its is are was were".split())
+ROLE_WORDS = frozenset("ai robot android chatbot assistant pretend apology apologize excuse excuses sorry decline reject rejection".split())
+DIALOGUE_WORDS = frozenset("dialogue dialog conversation conversational chatbot chat bot script interview flow assistant roleplay turns".split())
 NUMBER_WORDS = {word: n for n, word in enumerate("two three four five six seven eight nine ten eleven twelve".split(), start=2)}

@@ -1,28 +1,38 @@
 """Whether what a text opens is closed, and its lists are whole: brackets, quotes, fences, numbering, promised counts. All limits are ours."""
 
 import re
+from collections.abc import Sequence
 
 from espalier.phrases import NUMBER_WORDS
 from espalier.scorers.rules.reading import Text
 from espalier.scorers.rules.rule import Rule
 
 NUMBERED = re.compile(r"^([ \t]*)(\d{1,2})[.)][ \t]+\S", re.MULTILINE)
-ENUMERATOR = re.compile(r"(?:^|(?<=[\s(]))(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,4})\)")  # "2)" and "b)" close nothing
-SMILEY = re.compile(r"[:;=8][-']?[()\[\]{}]")
-STRING = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])'")
+BRACKET = re.compile(r"[(){}\[\]]")
+ENUMERATOR = re.compile(r"(?:^|[\s(])(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,4})$")  # before a ")": "2)" and "b)" close nothing where nothing is open
+SMILEY = re.compile(r"(?:^|(?<=\s))[:;][-']?[()]")
+STRING = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])'|`[^`\n]*`")
 INCHES = re.compile(r"(?<=\d)\"")
-PROMISE = re.compile(rf"\b(\d{{1,2}}|{'|'.join(NUMBER_WORDS)})(?: [\w'-]+){{1,8}}[^.\n\d]{{0,40}}:\s*$", re.IGNORECASE)
+PROMISE = re.compile(
+    rf"\b(?:here are|these are|there are|the following|following are|below are)(?: the| some| my| a list of| your)?(?: top| best| following)? "
+    rf"(\d{{1,2}}|{'|'.join(NUMBER_WORDS)}) [^\d.\n]*:\s*$",
+    re.IGNORECASE,
+)
 ITEM = re.compile(r"^(?:\d{1,2}[.)]|[-*•])\s+\S")
 MAX_COUNT = 30  # a larger number before a list is hardly a promise
 
 
 def brackets(text: Text) -> str | None:
     """As many brackets are closed as are opened, of all kinds together: the interval [0, 1) is right. Strings of code, smileys and "2)" do not count."""
-    opened, closed = _count(text.text, "([{"), _count(text.text, ")]}")
-    if opened == closed:
+    if _count(text.text, "([{") == _count(text.text, ")]}"):
         return None
-    rest = SMILEY.sub("", ENUMERATOR.sub("", STRING.sub("", text.text)))
-    opened, closed = _count(rest, "([{"), _count(rest, ")]}")
+    rest = SMILEY.sub("", STRING.sub("", text.text))
+    opened = closed = 0
+    for found in BRACKET.finditer(rest):
+        if found[0] in "([{":
+            opened += 1
+        elif opened > closed or not (found[0] == ")" and ENUMERATOR.search(rest[max(0, found.start() - 5) : found.start()])):
+            closed += 1
     return None if opened == closed else f"{opened} brackets opened, {closed} closed"
 
 
@@ -60,22 +70,28 @@ def numbering(text: Text) -> str | None:
 
 
 def promised(text: Text) -> str | None:
-    """"Here are five ways:" is followed by five items. Counts the items of the list right behind the promise, up to the first line that is none."""
+    """"Here are five ways:" is followed by five items of a list, one a line; the list ends with the first line that is none and not indented."""
+    if ":\n" not in text.text and ": \n" not in text.text:
+        return None
     for place, line in enumerate(text.lines[:-1]):
-        found = PROMISE.search(line) if line.rstrip().endswith(":") and not ITEM.match(line) else None
+        found = PROMISE.search(line) if line.rstrip().endswith(":") else None
         if not found or not ITEM.match(text.lines[place + 1]):
             continue
-        wanted = NUMBER_WORDS.get(found[1].lower()) or int(found[1])
-        items = _items(text.lines[place + 1 :])
-        if 1 < wanted <= MAX_COUNT and items != wanted:
+        wanted, items = NUMBER_WORDS.get(found[1].lower()) or int(found[1]), _items(text.lines[place + 1 :])
+        if 1 < wanted <= MAX_COUNT and 1 < items != wanted:
             return f"promises {wanted}, lists {items}"
     return None
 
 
-def _items(lines: list[str]) -> int:
-    """Items at the depth of the first line; lines of other depths and plain lines between items belong to an item."""
-    kind = lines[0].lstrip()[0].isdigit()
-    return sum(bool(ITEM.match(line)) and line[0].isdigit() == kind for line in lines)
+def _items(lines: Sequence[str]) -> int:
+    """Items at the depth and of the kind of the first one, up to the first line that is neither an item nor indented."""
+    numbered, count = lines[0][0].isdigit(), 0
+    for line in lines:
+        if ITEM.match(line) and line[0].isdigit() == numbered:
+            count += 1
+        elif not line[0].isspace() and not (numbered and ITEM.match(line)):
+            break
+    return count
 
 
 def _count(text: str, letters: str) -> int:

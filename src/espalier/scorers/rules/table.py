@@ -3,8 +3,8 @@
     reply       empty, refused, leaked, echoed, cut off, banned opening
     language    English, scripts, broken characters
     form        brackets, quotes, fences, numbering, promised counts
-    repetition  Gopher's table A1          gopher    its rules of quality: texts of 50 words and more, or without a query
-    c4, fineweb                            texts without a query alone
+    repetition  Gopher's table A1: of documents, and of replies of 200 words and more
+    gopher, c4, fineweb                    of documents alone
 
 Reads `query`, `answer` and (where there is one) `finish` of a row. A missing query makes the row a document.
 """
