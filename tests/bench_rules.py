@@ -5,8 +5,10 @@ environment of the same Python and name its site-packages in $DATATROVE. There i
 CPU clock, the best of ROUNDS.
 """
 
+import functools
 import gzip
 import json
+import operator
 import os
 import sys
 import time
@@ -87,7 +89,7 @@ def compare(texts: Sequence[str]) -> None:
         dropped = [verdict is not True for verdict in there]
         only_ours = [found for found, one, other in zip(ours, here, dropped, strict=True) if one and not other]
         only_theirs = [verdict[1] for verdict, one, other in zip(there, here, dropped, strict=True) if other and not one]
-        print(f"  {name:10} {sum(here):5,} / {sum(dropped):5,}   {len(only_ours):4} {_counts(sum(only_ours, []), family)}   {len(only_theirs):4} {_counts(only_theirs)}")
+        print(f"  {name:10} {sum(here):5,} / {sum(dropped):5,}   {len(only_ours):4} {_counts(functools.reduce(operator.iadd, only_ours, []), family)}   {len(only_theirs):4} {_counts(only_theirs)}")
     wrong = sum(verdict is not True and f"gopher:{QUALITY[verdict[1]]}" not in found for verdict, found in zip(map(judges["quality"], texts), ours, strict=True))
     print(f"  quality: first reasons of datatrove that ours do not name: {wrong}; rules of ours: {len(RULES)}")
 

@@ -1,8 +1,8 @@
 """Gopher's rules of quality and of repetition.
 
 Source: Rae et al. 2021 (arXiv 2112.11446), appendix A.1.1 and table A1; all limits are the paper's. They were made for web pages, so the rules of quality speak
-of documents (rows without a query) alone: of 30 looked at among 228 replies of 50 words and more that they dropped two were bad, the others lists, recipes, sums.
-The rules of repetition speak of documents and of replies of 200 words and more that are no code (`Text.repeats`).
+of documents (rows without a query) alone: of 30 looked at among 228 replies of 50 words and more that they dropped two were bad, the others lists,
+recipes, sums. The rules of repetition speak of documents and of replies of 200 words and more that are no code (`Text.repeats`).
 
 Words are the pieces between white space; datatrove's are spaCy's. It leaves words of marks alone out of the count and the mean length; the paper does not say
 so, and neither does this. It counts blank lines among the lines of the bullet and ellipsis rules; here they are no lines.
