@@ -129,6 +129,8 @@ score
   is_truncated   False
   logprob_mean   -0.250
   logprob_z      0.000
+  nearest_similarity {row["nearest_similarity"]:.3f}
+  neighbour_cluster {row["neighbour_cluster"]}
 ended            kept in the mix, {row["tokens"]} tokens
 """
     for given in (row["id"], row["parent_id"], row["id"][:8], row["parent_id"][:8].upper()):

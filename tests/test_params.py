@@ -92,6 +92,7 @@ def test_a_setting_that_is_not_written_is_named(name):
         ({"mix.allow_short": "no"}, 'mix.allow_short is "no"; it must be true or false'),  # YAML 1.2 reads no as a word
         ({"mix.allow_short": 0}, "mix.allow_short is 0; it must be true or false"),
         ({"teacher.path": 7}, "teacher.path is 7; it must be a word"),
+        ({"decontaminate.benchmarks": ["a.jsonl"]}, "decontaminate.benchmarks is ['a.jsonl']; it must be a word"),
         ({"score": 3}, "score is 3; it must be a mapping"),
         ({"recipes": ["plain"]}, "recipes is ['plain']; it must be a mapping"),
         ({"study.seeds": 3}, "study.seeds is 3; it must be a list"),
@@ -110,6 +111,9 @@ def test_a_value_of_the_wrong_type_is_shown_beside_the_wanted_one(changes, expec
         ({"filter.max_repeat": -0.1}, "filter.max_repeat is -0.1; it must lie in 0 .. 1"),
         ({"gen.top_p": 0}, "gen.top_p is 0.0; it must lie in above 0 .. 1"),
         ({"gen.temperature": float("nan")}, "gen.temperature is nan; it must lie in 0 .. 5"),
+        ({"decontaminate.min_similarity": 0}, "decontaminate.min_similarity is 0.0; it must lie in above 0 .. 1"),
+        ({"decontaminate.max_leaked_share": 1.01}, "decontaminate.max_leaked_share is 1.01; it must lie in 0 .. 1"),
+        ({"decontaminate.ngram": 1}, "decontaminate.ngram is 1; it must lie in 2 .. 50"),
         ({"gen.answers": 65}, "gen.answers is 65; it must lie in 1 .. 64"),
         ({"mix.budget_tokens": 0}, "mix.budget_tokens is 0; it must lie in 1 .. 1,000,000,000"),
         ({"seed": -1}, "seed is -1; it must lie in 0 .. 9,223,372,036,854,775,808"),

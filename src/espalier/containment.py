@@ -84,10 +84,8 @@ def cover(words: Words, offsets: Places, index: NgramIndex) -> Coverage:
 
 def pair_shares(prompt: Words, reply: Words, item: Words, n: int) -> tuple[float, float]:
     """(item_share, part_share) of one text and one item, as `Coverage` defines them; 0 where there is no n-gram."""
-    wanted = np.unique(ngram_hashes(item, n))
-    whole = np.unique(ngram_hashes(np.concatenate([prompt, reply]), n))
-    parts = [np.isin(grams, wanted).mean() for part in (prompt, reply) if len(grams := ngram_hashes(part, n))]
-    return float(np.isin(wanted, whole).sum() / max(len(wanted), 1)), float(max(parts, default=0.0))
+    held, in_prompt, in_reply, wanted = _pair(np.concatenate([prompt, reply]), len(prompt), np.unique(ngram_hashes(item, n)), n, _power(n))
+    return held / max(wanted, 1), max(in_prompt / max(1, len(prompt) - n + 1), in_reply / max(1, len(reply) - n + 1))
 
 
 def sequence_hashes(words: Words, offsets: Places) -> Words:
@@ -122,6 +120,20 @@ def _rolled(words, n, power):  # type: ignore[no-untyped-def]
         if i >= n - 1:
             made[i - n + 1] = max(_spread(rolling), np.uint64(1))  # 0 marks an empty slot
     return made
+
+
+@njit(cache=True, nogil=True)
+def _pair(words, middle, wanted, n, power):  # type: ignore[no-untyped-def]
+    """How many of the sorted n-grams `wanted` stand in the words; how many n-grams of prompt and of reply are wanted ones; how many are wanted."""
+    held, in_prompt, in_reply = np.zeros(len(wanted), dtype=np.uint8), 0, 0
+    grams = _rolled(words, n, power)
+    for at in range(len(grams)):
+        place = np.searchsorted(wanted, grams[at])
+        if place < len(wanted) and wanted[place] == grams[at]:
+            held[place] = 1
+            in_prompt += at + n <= middle
+            in_reply += at >= middle
+    return held.sum(), in_prompt, in_reply, len(wanted)
 
 
 @njit(cache=True, nogil=True)

@@ -8,8 +8,11 @@ leaks at 65 % precision and 13-grams 3 %; and at small n two different problems 
 number ?" and "list : 4 9 3 . what is ..."), which are false alarms. So where keys exist the key tier is the one to rely on, with `max_coverage` high.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -26,6 +29,8 @@ MEASURED = (8, 10, 13)  # words: open-instruct, Cosmopedia, GPT-3 (arXiv 2005.14
 SHARES = tuple(f"{name}_{n}" for n in MEASURED for name in ("coverage", "row_coverage"))
 ROWS = 5_000  # looked at together: some 20 MB of words
 EXAMPLES = 5  # ids that a message names
+
+Part, Made = TypeVar("Part"), TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ def find_leaks(frame: pl.DataFrame, items: pl.DataFrame, *, settings: Decontamin
     Source of the coverage: open-instruct's decontamination (share of the test instance covered by one training document).
     """
     known = _index(items, settings.ngram)
-    chunks = [_chunk_leaks(frame.slice(start, ROWS), start, known, settings) for start in range(0, frame.height, ROWS)]
+    chunks = in_threads(lambda start: _chunk_leaks(frame.slice(start, ROWS), start, known, settings), range(0, frame.height, ROWS))
     found = pl.DataFrame([leak for chunk in chunks for leak in chunk], schema=_schema(), orient="row")
     order = [pl.col("row"), pl.col("reason").cast(pl.Enum(TIERS)), pl.col("benchmark").cast(pl.Enum(known.names))]
     return found.sort(order)
@@ -161,14 +166,20 @@ def _chunk_leaks(rows: pl.DataFrame, start: int, known: _Items, settings: Decont
     shared = cover(words, offsets, known.index)
     covered = np.where((shared.item_share > 0) & (shared.item_share >= settings.max_coverage), shared.item, -1)
     tiers = np.stack([by_key, by_text, covered])
+    ids, splits = known.frame["item"], known.frame["split"]
     leaks = []
     for row, group in np.argwhere((tiers >= 0).any(axis=0)).tolist():
         tier = int((tiers[:, row, group] >= 0).argmax())
         place = int(tiers[tier, row, group])
         shares = _shares(words, offsets, row, known, place, settings.ngram)
-        item, split = known.frame["item"][place], known.frame["split"][place]
-        leaks.append((start + row, known.names[group], *shares[:-1], TIERS[tier], item, split, shares[-1]))
+        leaks.append((start + row, known.names[group], *shares[:-1], TIERS[tier], ids[place], splits[place], shares[-1]))
     return leaks
+
+
+def in_threads(work: Callable[[Part], Made], parts: Iterable[Part]) -> Iterator[Made]:
+    """work(part) of each part, in their order; a thread a core, for the compiled passes leave the interpreter to the others."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        yield from pool.map(work, parts)
 
 
 def part_texts(rows: pl.DataFrame) -> list[str]:

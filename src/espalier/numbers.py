@@ -14,7 +14,7 @@ SPELT = {
     )
     for word, value in zip(words.split(), values, strict=True)
 }  # not "one", which is a pronoun as often, nor "twenty-one"
-PIECE = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?|[A-Za-z]+")
+DIGITS, WORD = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?", re.ASCII), re.compile("[a-z]+")
 
 
 def number_key(text: str) -> str:
@@ -23,14 +23,12 @@ def number_key(text: str) -> str:
     >>> number_key("3 boxes of 1,000 nails at $2.50, twelve each"), number_key("twelve at 2.5 ; 1000 nails ; three"), number_key("2 and 2 and 4")
     ('1000 12 2.5 3', '1000 12 2.5 3', '')
     """
-    found = [number for piece in PIECE.findall(text) if (number := SPELT.get(piece.lower()) or _plain(piece))]
+    found = [_plain(piece) for piece in DIGITS.findall(text)] + [SPELT[word] for word in WORD.findall(text.lower()) if word in SPELT]
     return " ".join(sorted(found)) if len(found) >= LEAST_NUMBERS else ""
 
 
 def _plain(piece: str) -> str:
-    """Digits without separators, leading zeros and zeros behind the point, "" for a word; by text alone, for a number may be millions of digits long."""
-    if not piece[0].isdigit():
-        return ""
+    """Digits without separators, leading zeros and zeros behind the point; by text alone, for a number may be millions of digits long."""
     whole, _, part = piece.replace(",", "").partition(".")
     whole, part = whole.lstrip("0") or "0", part.rstrip("0")
     return f"{whole}.{part}" if part else whole

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from espalier.benchmarks import item_texts, numbered
 from espalier.containment import NgramIndex, Places, cover, index_ngrams
-from espalier.decontaminate import ROWS, part_texts
+from espalier.decontaminate import ROWS, in_threads, part_texts
 from espalier.numbers import number_key
 from espalier.paraphrase import LetterIndex, index_letters, most_alike
 from espalier.seeds import digest
@@ -44,9 +44,9 @@ def list_suspects(kept: pl.DataFrame, items: pl.DataFrame, *, settings: Decontam
         grams = index_ngrams(*hash_words(texts), settings.ngram, groups=groups)
         numbers = _by_numbers(texts, groups, len(names))
         keys = [key if is_known else "" for key, is_known in zip(frame["problem_key"], _know_wordings(frame, texts), strict=True)]
-        for start in range(0, kept.height, ROWS):
-            rows = kept.slice(start, ROWS)
-            for found in _signals(part_texts(rows), letters, grams, numbers, settings):
+        chunks = [kept.slice(start, ROWS) for start in range(0, kept.height, ROWS)]
+        for rows, signals in zip(chunks, in_threads(lambda rows: list(_signals(part_texts(rows), letters, grams, numbers, settings)), chunks), strict=True):
+            for found in signals:
                 lines += _lines(rows, found, frame, texts, keys)
     order = [pl.col("signal").cast(pl.Enum(SIGNALS)), pl.col("strength"), pl.col("id"), pl.col("benchmark")]
     return pl.DataFrame(lines, schema=SCHEMA, orient="row").sort(order, descending=[False, True, False, False])
