@@ -12,7 +12,7 @@ from espalier.log import say
 from espalier.params import FILE, parse_params
 
 TREE_SEED = 0
-COMMANDS = ("cache", "estimate", "gym", "hardware", "preview", "profile", "show", "taxonomy")  # modules of espalier.commands, imported when called for
+COMMANDS = ("cache", "curate", "estimate", "gym", "hardware", "preview", "profile", "show", "taxonomy")  # in espalier.commands, imported when called for
 
 
 class Guarded(click.Group):

@@ -9,8 +9,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,13 +19,18 @@ from espalier.errors import CorruptInput, InputMissing, shown
 MOST_LETTERS = 64 * 2**20  # of one record; a longer line is rejected, a longer element of an array is an error
 CHUNK_LETTERS = 2**20
 LINES, ARRAY, PARQUET = (".jsonl", ".ndjson"), (".json",), (".parquet",)
-MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
 BROKEN = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """One record as it stood. `place`: line, element or row, from 1. `source`: its JSON. value: None for one that is rejected, then `reason` and `detail` say why."""
+    """One record as it stood. place: line, element or row, from 1; source: its JSON.
+
+    value: None for one that is rejected; then `reason`, which such records are counted by, and `detail` say why.
+    """
 
     place: int
     value: dict[str, Any] | None
@@ -87,18 +91,21 @@ def _parquet(path: Path) -> Iterator[Raw]:
 
 
 def _text(path: Path, kind: tuple[str, ...]) -> Iterator[Raw]:
-    open_file: Callable[[], AbstractContextManager[BinaryIO]] = (lambda: gzip.open(path)) if path.name.lower().endswith(".gz") else (lambda: path.open("rb"))
-    with open_file() as file:
+    with _opened(path) as file:
         head = file.read(4096)
-    encoding = next((name for mark, name in MARKS if head.startswith(mark)), "utf-8")
+    encoding = next((name for mark, name in MARKS.items() if head.startswith(mark)), "utf-8")
     start = head.decode(encoding, "replace").lstrip("\ufeff \t\r\n")
-    with open_file() as file:
+    with _opened(path) as file:
         if kind == ARRAY and start.startswith("["):
             yield from _elements(file, path, encoding)
         elif encoding.startswith("utf-8"):
             yield from _lines(file, path, kind)
         else:
             yield from _wide_lines(file, path, encoding)
+
+
+def _opened(path: Path) -> BinaryIO:
+    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
 
 
 def _lines(file: BinaryIO, path: Path, kind: tuple[str, ...]) -> Iterator[Raw]:
@@ -208,7 +215,7 @@ class _Pieces:
             except (ValueError, RecursionError) as error:
                 left = len(self._text) - self._at
                 if left > MOST_LETTERS or not self._more(left):
-                    raise CorruptInput(f"{self._path}: element {place:,} of the list is not JSON ({error}); mend the file, or write one record a line") from error
+                    raise CorruptInput(f"{self._path}: element {place:,} of the list is not JSON ({error}); mend it, or write one record a line") from error
 
     def _more(self, wanted: int = 0) -> bool:
         """Read on, at least as much as is wanted (so that one long element is not tried over and over); whether anything came."""

@@ -60,13 +60,13 @@ def find_fields(record: Mapping[str, Any], *, prompt_field: str | None, answer_f
         return [_pair(prompt, record, prompt, record[prompt])]
     if "text" in record:
         return [Fields("text", "", "", _text(record["text"], "text"))]
-    raise Unfit("no_fields", f"found {', '.join(map(bare, list(record)[:MOST_NAMED])) or 'no fields'}; wanted is a known shape, or --prompt-field and --answer-field")
+    raise Unfit("no_fields", f"found {_fields(record)}; wanted is a known shape, or --prompt-field and --answer-field")
 
 
 def _named(record: Mapping[str, Any], prompt_field: str | None, answer_field: str | None) -> Fields:
     missing = [name for name in (prompt_field, answer_field) if name and name not in record]
     if missing:
-        raise Unfit("no_fields", f"found {', '.join(map(bare, list(record)[:MOST_NAMED]))}; wanted is {missing[0]}")
+        raise Unfit("no_fields", f"found {_fields(record)}; wanted is {missing[0]}")
     if not answer_field:
         return _pair(str(prompt_field), record, str(prompt_field), record[prompt_field])
     query = _wanted(record[prompt_field], prompt_field, "no_prompt") if prompt_field else ""
@@ -76,7 +76,7 @@ def _named(record: Mapping[str, Any], prompt_field: str | None, answer_field: st
 def _pair(shape: str, record: Mapping[str, Any], name: str, prompt: object) -> Fields:
     reply = next((one for one in REPLIES if one in record and one != name), None)
     if reply is None:
-        raise Unfit("no_reply", f"found {', '.join(map(bare, list(record)[:MOST_NAMED]))}; wanted beside {name} is one of {', '.join(REPLIES)}")
+        raise Unfit("no_reply", f"found {_fields(record)}; wanted beside {name} is one of {', '.join(REPLIES)}")
     beside = next((one for one in CONTEXTS if one in record), None)
     context = _text(record[beside], beside) if beside else ""
     return Fields(f"{shape} {reply}", context, _wanted(prompt, name, "no_prompt"), _text(record[reply], reply))
@@ -129,3 +129,7 @@ def _text(value: object, name: str) -> str:
         if all(isinstance(one, Mapping) for one in value):
             return _text(value[-1], name)
     raise Unfit("not_text", f"{name} is {shown(value)}; wanted is text")
+
+
+def _fields(record: Mapping[str, Any]) -> str:
+    return ", ".join(map(bare, list(record)[:MOST_NAMED])) or "no fields"
