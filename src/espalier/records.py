@@ -133,9 +133,10 @@ def _lines(file: BinaryIO, path: Path, kind: tuple[str, ...]) -> Iterator[Raw]:
 def _wide_lines(file: BinaryIO, path: Path, encoding: str) -> Iterator[Raw]:
     place = 0
     try:
-        for place, line in enumerate(io.TextIOWrapper(file, encoding=encoding, newline="\n"), 1):
-            if text := line.strip():
-                yield parse_record(text, place)
+        with io.TextIOWrapper(file, encoding=encoding, newline="\n") as wide:
+            for place, line in enumerate(wide, 1):
+                if text := line.strip():
+                    yield parse_record(text, place)
     except UnicodeError as error:
         raise CorruptInput(f"{path}: not {encoding.upper()} behind line {place:,} ({error}); save it as UTF-8") from error
 

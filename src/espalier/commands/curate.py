@@ -1,8 +1,8 @@
 """`espalier curate INPUT --out DIR`: the quality path on data that is there already, in any of the known shapes and files.
 
 Writes DIR/kept.parquet, DIR/dropped.parquet (step, reason, detail), DIR/rejected.jsonl (place, reason, detail, text) and, last, DIR/funnel.json: a folder with
-a funnel.json is whole. What is under way lies in DIR/.curate-PID. Limits are those of params.yaml in the working folder (filter.rules, filter.max_repeat, score,
-dedup, decontaminate, diversity, seed), or STANDARD without one. No other length limit of `filter` is used: they belong to the study's own tasks.
+a funnel.json is whole. What is under way lies in DIR/.curate-PID. Limits are those of params.yaml in the working folder (filter.rules, filter.max_repeat,
+score, dedup, decontaminate, diversity, seed), or STANDARD without one. No other length limit of `filter` is used: they belong to the study's own tasks.
 """
 
 import errno
