@@ -42,6 +42,7 @@ REPLIES = {
     ],
     "language:english": [
         ("Das ist nicht der Weg und es wird auch dunkel mit der Zeit.", "0 function words of English and 10 of other languages in 13", "Ford Mustang, Dodge Dart, Buick Special, Nash Rambler, Kaiser Manhattan, Hudson Hornet"),
+        ("il est tard et la nuit sera une nuit sans lune pour nous", "0 function words of English and 6 of other languages in 13", "60 miles per hour, 40 miles per hour, 20 miles per hour, 9 miles per hour: van, van"),
     ],
     "language:script": [("Это ответ.", "8 letters of another script", "The angle θ is π/2.")],
     "language:control": [("a\x00b", "character U+0000", "a\tb"), ("It�s late.", "character U+FFFD", "It’s late.")],

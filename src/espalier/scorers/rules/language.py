@@ -12,6 +12,7 @@ from espalier.scorers.rules.rule import Rule
 MIN_PLAIN_WORDS = 10  # ours: fewer words are too few to tell
 MIN_STOP_SHARE = 0.05  # ours: share of words that are function words of English from which a text is English; prose has 0.3 to 0.5
 MIN_FOREIGN_SHARE = 0.1  # ours: the same of other languages, below which a text is no prose but a list of names or things
+MIN_FOREIGN_KINDS = 3  # ours: different ones; "per" five times is a worked sum, "van" twice a list of cars
 HEAD_WORDS = 60  # the first words of English prose hold enough function words for a text of 300
 MAX_FOREIGN = 0.1  # ours: share of letters outside the Latin and Greek blocks (Greek letters stand in formulas)
 FOREIGN = re.compile(r"[\u0400-\u1dff\u2c00-\u2e7f\u2e80-\ua71f\ua800-\uab2f\uab70-\ud7ff\uf900-\ufaff\ufb1d-\ufdff\ufe70-\ufeff\uff66-\uffdc]")
@@ -30,10 +31,12 @@ def english(text: Text) -> str | None:
     if len(text.words) < MIN_PLAIN_WORDS or sum(map(STOP_WORDS.__contains__, text.words[:HEAD_WORDS])) >= wanted:
         return None
     plain = [word for word in text.folded.translate(MARKS).split() if word.isalpha()]
-    ours, foreign = sum(map(STOP_WORDS.__contains__, plain)), sum(map(FOREIGN_WORDS.__contains__, plain))
-    if len(plain) < MIN_PLAIN_WORDS or ours >= MIN_STOP_SHARE * len(plain) or foreign < MIN_FOREIGN_SHARE * len(plain) or names_a_language(text):
+    ours, foreign = sum(map(STOP_WORDS.__contains__, plain)), list(filter(FOREIGN_WORDS.__contains__, plain))
+    if len(plain) < MIN_PLAIN_WORDS or ours >= MIN_STOP_SHARE * len(plain) or names_a_language(text):
         return None
-    return f"{ours} function words of English and {foreign} of other languages in {len(plain)}"
+    if len(foreign) < MIN_FOREIGN_SHARE * len(plain) or len(set(foreign)) < MIN_FOREIGN_KINDS:
+        return None
+    return f"{ours} function words of English and {len(foreign)} of other languages in {len(plain)}"
 
 
 def script(text: Text) -> str | None:
