@@ -58,7 +58,7 @@ def _likelihood(name, recipe):
     def score(frame):
         start = time.monotonic()
         with Progress(f"score@{recipe}", 0, start=0) as progress:
-            added = likelihood_scores(frame, score=model.score, heard=lambda done, total: progress(done, total=total))
+            added = likelihood_scores(frame, score=model.score_within, heard=lambda done, total: progress(done, total=total))
         rate, cut = frame.height / max(time.monotonic() - start, 1e-9), without_room(frame, added)
         say(f"score: likelihood of {frame.height:,} rows, {rate:,.0f} rows/s" + (f"; {cut:,} do not fit into the context of {name}" if cut else ""))
         return added

@@ -83,6 +83,7 @@ def xquad() -> tuple[list[Pair], list[Pair], dict[str, list[Pair]]]:
     asked = halves[0][:: max(1, len(halves[0]) // CANARIES)][:CANARIES]
     canaries = {kind: [("", text, "") for text in texts] for kind, texts in _said([f"{context} {query}" for context, query, _ in asked]).items()}
     canaries["question alone"] = [("", query, "") for _, query, _ in asked]
+    canaries["passage, other question"] = [(context, "In which order does the text tell what it tells?", "") for context, _, _ in asked]
     return halves[0], halves[1][:CLEAN], canaries
 
 

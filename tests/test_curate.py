@@ -105,6 +105,14 @@ def test_near_duplicates_go_and_the_first_stays(tmp_path):
     assert (kept["place"].to_list(), dropped.select("place", "step", "detail").rows()) == ([1, 3], [(2, "near", "row 0000000000 stays")])
 
 
+def test_questions_on_one_long_passage_are_no_duplicates_unless_they_are_alike_themselves(tmp_path):
+    passage = " ".join(f"w{i}" for i in range(900))
+    asked = [("Which is the first word?", "The first word is w0."), ("How many are there?", "Nine hundred of them."), ("Which is the first word ?", "The first word is w0."), ("How many are there?", "Nine hundred of them.")]
+    run(write_lines(tmp_path / "in.jsonl", [{"question": query, "context": passage, "answer": answer} for query, answer in asked]), "--out", tmp_path / "out")
+    kept, dropped, *_ = results(tmp_path / "out")
+    assert (kept["place"].to_list(), dropped.select("place", "step").rows()) == ([1, 2], [(3, "near"), (4, "exact")])
+
+
 def test_rows_with_one_id_are_different_rows(tmp_path):
     run(write_lines(tmp_path / "in.jsonl", [pair("A?", "One a.", id=7), pair("B?", "One b.", id=7)]), "--out", tmp_path / "out")
     assert results(tmp_path / "out")[0]["id"].to_list() == ["0000000000", "0000000001"]

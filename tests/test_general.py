@@ -123,3 +123,24 @@ def test_a_gym_leaf_is_deepened_without_a_teacher_where_a_harder_problem_can_be_
     made, teacher = evolved(table, lambda request: f"<query>{PARENT} One gate of 2 metres stays open.</query>", ("deepen",))
     assert set(made["query"]) == {"a harder one?", f"{PARENT} One gate of 2 metres stays open."}
     assert len(teacher.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("verifier", "answer", "said"),
+    [
+        ("math", "12 + 7 = 19, twice that is 38 metres.", "38"),
+        ("math", "The answer is $38.00.", "38"),
+        ("math", "Sum first: 19. So the answer is 19/2.", "19/2"),
+        ("math", "I cannot tell.", "i cannot tell."),
+        ("choice", ' "B". ', "b"),
+        ("", "It grew. The answer is 1,200 loaves.", "1200"),
+        ("", "The answer is Rye.", "rye"),
+        ("checks", "All  of 12 loaves\nare Rye.", "all of 12 loaves are rye."),
+        ("gym:leg_counting", "#### 14", "14"),
+        ("math", "  \n ", ""),
+        ("choice", "...", ""),
+        ("", "", ""),
+    ],
+)
+def test_what_an_answer_says_is_its_choice_its_number_what_it_marks_or_its_words(verifier, answer, said):
+    assert world().read_answer({"verifier": verifier}, answer) == said

@@ -24,6 +24,8 @@ SIZES = {
     "plan.rows": "40",
     "gen.answers": "2",
     "gen.round_rows": "20",
+    "gen.second_answers": "1",
+    "gen.round_trip": "query.roundtrip",
     "filter.min_words": "1",
     "mix.budget_tokens": "300",
     "tokens.context_tokens": "1024",
@@ -120,6 +122,27 @@ def test_no_held_out_example_is_shown_to_a_teacher_and_all_are_exam_items(study)
     shown = rows(study, "plan", "lab")["examples"].str.join("\n").item()
     assert not any(json.dumps(query, ensure_ascii=False)[1:-1] in shown for query in held["query"])
     assert items["leaf"].n_unique() == seeds["leaf"].n_unique()
+
+
+def test_every_whole_row_has_a_second_answer_and_a_question_asked_back_and_its_scores_lie_in_their_ranges(study):
+    for recipe in RECIPES:
+        scored = rows(study, "score", recipe)
+        whole = scored.filter(pl.col("status") == "ok")
+        assert set(whole["second_answers"].list.len()) == {1}
+        assert whole["asked_back"].str.len_chars().min() > 5
+        assert whole["round_trip"].is_between(0, 1).all()
+        assert set(whole["temperature_agreement"]) <= {0.0, 1.0}
+        assert scored.filter(pl.col("status") != "ok")["round_trip"].null_count() == scored.height - whole.height
+        assert scored["answer_loss"].null_count() == scored["learned"].null_count() == scored.height  # off in the profile, and no labels
+        numbers = json.loads((study / f"metrics/score/{recipe}.json").read_text())["score"][recipe]
+        assert numbers["round_trip_mean"] == pytest.approx(whole["round_trip"].mean())
+
+
+def test_answers_vote_by_the_number_that_they_end_with(study):
+    math = rows(study, "score", "lab").filter((pl.col("verifier") == "math") & (pl.col("status") == "ok"))
+    for answers, share in math.select("answers", "vote_share").iter_rows():
+        numbers = [re.search(r"\d+", answer)[0] for answer in answers]
+        assert share == numbers.count(numbers[0]) / 2
 
 
 def test_five_rows_share_one_call_of_the_verbalized_recipe(study):

@@ -46,7 +46,7 @@ def mean_loss(model, prompt, reply):
 
 
 def test_the_scores_are_those_of_a_plain_pass_of_transformers(folder):
-    found = likelihood_scores(frame(ROWS[:4]), score=HfTeacher(folder, batch=2).score)
+    found = likelihood_scores(frame(ROWS[:4]), score=HfTeacher(folder, batch=2).score_within)
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 
     def ids(text):
@@ -64,7 +64,7 @@ def test_the_scores_are_those_of_a_plain_pass_of_transformers(folder):
 def test_a_base_model_without_a_chat_template_reads_plain_text_and_gives_the_losses_of_a_plain_pass():
     rows = [("", "Once upon a time, there was a little girl named Lily.", "She loved to play."), ("Tom had a dog.", "What did Tom have?", "A dog."),
             ("", "A very long day at the park with many friends and a big red ball.", "They ran.")]  # fmt: skip
-    found = likelihood_scores(frame(rows), score=open_model(str(STORIES)).score)
+    found = likelihood_scores(frame(rows), score=open_model(str(STORIES)).score_within)
     model, tokenizer = AutoModelForCausalLM.from_pretrained(STORIES), AutoTokenizer.from_pretrained(STORIES)
 
     def ids(text):
@@ -79,7 +79,7 @@ def test_a_base_model_without_a_chat_template_reads_plain_text_and_gives_the_los
 
 def test_an_empty_answer_and_a_row_longer_than_the_context_have_no_score_and_the_long_one_is_counted(folder):
     rows = frame()
-    found = likelihood_scores(rows, score=HfTeacher(folder).score)
+    found = likelihood_scores(rows, score=HfTeacher(folder).score_within)
     assert [value is None for value in found["answer_loss"]] == [False, False, False, False, True, True]  # 40 + 30 + 3 tokens, the model sees 64
     assert found["ifd"].is_null().to_list() == found["answer_loss"].is_null().to_list()
     assert without_room(rows, found) == 1
@@ -88,8 +88,9 @@ def test_an_empty_answer_and_a_row_longer_than_the_context_have_no_score_and_the
 def test_the_longest_row_that_fits_is_scored_and_one_token_more_is_not(folder):
     teacher = HfTeacher(folder)
     fits, too_long = (((("user", "w1 " * n),), "w2 w3") for n in (59, 60))  # <user>, n, <assistant>, two words, <end>: 64 and 65 tokens
-    (total, tokens), (nothing, same) = teacher.score([fits, too_long])
+    (total, tokens), (nothing, same) = teacher.score_within([fits, too_long])
     assert (np.isfinite(total), tokens, np.isnan(nothing), same) == (True, 3, True, 3)
+    assert teacher.score([fits])[0] == (pytest.approx(total, abs=1e-4), 3)
 
 
 def test_equal_rows_cost_one_pass_and_each_answer_alone_is_scored_once():
@@ -114,7 +115,7 @@ def test_the_ifd_is_the_ratio_of_the_perplexities():
 
 
 def test_scoring_in_two_halves_is_scoring_at_once_but_for_rounding(folder):
-    score = HfTeacher(folder).score
+    score = HfTeacher(folder).score_within
     halves = pl.concat([likelihood_scores(part, score=score) for part in (frame(ROWS[:2]), frame(ROWS[2:]))])
     assert halves["answer_loss"].to_list() == pytest.approx(likelihood_scores(frame(), score=score)["answer_loss"].to_list(), abs=1e-5)
 

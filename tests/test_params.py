@@ -111,6 +111,8 @@ def test_a_value_of_the_wrong_type_is_shown_beside_the_wanted_one(changes, expec
         ({"filter.max_repeat": -0.1}, "filter.max_repeat is -0.1; it must lie in 0 .. 1"),
         ({"gen.top_p": 0}, "gen.top_p is 0.0; it must lie in above 0 .. 1"),
         ({"gen.temperature": float("nan")}, "gen.temperature is nan; it must lie in 0 .. 5"),
+        ({"gen.second_answers": -1}, "gen.second_answers is -1; it must lie in 0 .. 64"),
+        ({"gen.second_temperature": 6}, "gen.second_temperature is 6.0; it must lie in 0 .. 5"),
         ({"decontaminate.min_similarity": 0}, "decontaminate.min_similarity is 0.0; it must lie in above 0 .. 1"),
         ({"decontaminate.max_leaked_share": 1.01}, "decontaminate.max_leaked_share is 1.01; it must lie in 0 .. 1"),
         ({"decontaminate.ngram": 1}, "decontaminate.ngram is 1; it must lie in 2 .. 50"),
@@ -202,6 +204,14 @@ def test_a_recipe_with_evolve_and_operations_is_taken():
          "train.optimizer: warmup_share and decay_share add up to more than 1; lower one"),
         ({"train.optimizer.batch_tokens": 1000, "tokens.context_tokens": 128}, {"train.optimizer.batch_tokens": 896},  # 7 x 128
          "train.optimizer.batch_tokens is 1000, no multiple of tokens.context_tokens 128; a batch holds whole sequences"),
+        ({"gen.second_answers": 1, "gen.second_temperature": TREE["gen"]["temperature"]}, {"gen.second_temperature": 1},
+         "gen.second_temperature is 0.7, as gen.temperature is; second answers need another one"),
+        ({"gen.second_answers": 2}, {"gen.second_answers": 1},
+         "gen.second_answers is 2, but at gen.second_temperature 0 all are the same; ask for 1"),
+        ({"gen.round_trip": "query.roundtrip"}, {"teacher.path": "models/mine"},
+         'gen.round_trip is "query.roundtrip" but teacher.path is built-in, which was taught no such prompt; write "", or name a model\'s folder'),
+        ({"score.labels": ""}, {"score.labels": "mine.jsonl"},
+         'score.labels is ""; it must name a .jsonl file (an empty file stands for no labels)'),
     ],
 )  # fmt: skip
 def test_settings_that_contradict_each_other_are_refused_and_their_mending_is_taken(changes, mend, expected):

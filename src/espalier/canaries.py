@@ -1,7 +1,7 @@
 """Texts that give items away on purpose, as they stand or in other words, so that it can be measured what decontamination sees and what it misses.
 
-The paraphraser is ours, deterministic and rough: its texts keep what is asked and read like a hasty rewrite. A good model rewrites better, so recall of its
-texts is at most about what is measured here for `heavy`.
+The paraphraser is ours, deterministic and rough: its texts keep what is asked and read like a hasty rewrite. A model may rewrite more
+freely, so what is measured here for `heavy` is no promise for its texts.
 
 verbatim: the text as it stands.
 light: synonyms, digits and number words exchanged, contractions, marks and case changed, a leading clause moved to the end.

@@ -1,5 +1,6 @@
 """The engine `hf`: a model of ours through transformers, on the CPU or a GPU (bf16 there)."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -52,16 +53,24 @@ class HfTeacher:
         return [completions[i] for i in range(len(requests))]
 
     def score(self, pairs: Sequence[tuple[Messages, str]]) -> list[tuple[float, int]]:
-        """Log-probability in nats and number of tokens of each reply, the end token included; NaN where prompt and reply exceed the model's context."""
-        prompts = self._chat.prompts([messages for messages, _ in pairs])
-        replies = self._chat.replies([reply for _, reply in pairs])
-        lengths = [len(prompt) + len(reply) for prompt, reply in zip(prompts, replies, strict=True)]
-        fitting = [i for i, length in enumerate(lengths) if length <= self._room]
-        asked, given = [prompts[i] for i in fitting], [replies[i] for i in fitting]
-        row_bytes = scored_bytes(self._sizes, tokens=max((lengths[i] for i in fitting), default=1))
-        sums = self._within_memory(lambda batch: log_likelihoods(self._model, asked, given, pad_id=self._chat.pad_id, batch=batch), row_bytes)
-        found = dict(zip(fitting, sums, strict=True))
-        return [(found.get(i, float("nan")), len(reply)) for i, reply in enumerate(replies)]
+        """Log-probability in nats and number of tokens of each reply, the end token included."""
+        prompts, replies = self._ids(pairs)
+        return list(zip(self._sums(prompts, replies), map(len, replies), strict=True))
+
+    def score_within(self, pairs: Sequence[tuple[Messages, str]]) -> list[tuple[float, int]]:
+        """As score; NaN where prompt and reply together exceed the model's context."""
+        prompts, replies = self._ids(pairs)
+        fitting = [i for i, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)) if len(prompt) + len(reply) <= self._room]
+        sums = dict(zip(fitting, self._sums([prompts[i] for i in fitting], [replies[i] for i in fitting]), strict=True))
+        return [(sums.get(i, math.nan), len(reply)) for i, reply in enumerate(replies)]
+
+    def _ids(self, pairs: Sequence[tuple[Messages, str]]) -> tuple[list[list[int]], list[list[int]]]:
+        return self._chat.prompts([messages for messages, _ in pairs]), self._chat.replies([reply for _, reply in pairs])
+
+    def _sums(self, prompts: list[list[int]], replies: list[list[int]]) -> list[float]:
+        longest = max((len(prompt) + len(reply) for prompt, reply in zip(prompts, replies, strict=True)), default=1)
+        row_bytes = scored_bytes(self._sizes, tokens=longest)
+        return self._within_memory(lambda batch: log_likelihoods(self._model, prompts, replies, pad_id=self._chat.pad_id, batch=batch), row_bytes)
 
     def _generate(self, requests: Sequence[Request]) -> list[Completion]:
         first = requests[0]
