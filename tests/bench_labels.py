@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import polars as pl
 
+from espalier.auc import auc
 from espalier.scorers import learned
-from espalier.scorers.logistic import auc, fit_logistic, probabilities
+from espalier.scorers.logistic import fit_logistic, probabilities
 from espalier.scorers.table import goodness
 
 LABELS, DRAWS, MOST = (20, 40, 60, 80, 120, 160, 320, 1000), 10, 6000

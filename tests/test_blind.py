@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from espalier.score import SEEN, Judged, score_rows
+from espalier.score import SEEN, score_rows
 from espalier.scorers.heuristics import heuristic_scores
 from espalier.scorers.leafwise import leaf_scores
 from espalier.scorers.learned import learned_scores
@@ -21,6 +21,7 @@ from espalier.scorers.round_trip import round_trip_scores
 from espalier.scorers.rules.table import rule_scores
 from espalier.scorers.table import SCORERS as SCORED
 from espalier.scorers.vote import agreement_scores
+from espalier.verdicts import Judged
 from tests.closure import ROOT, imported
 from tests.worlds import tiny_model
 

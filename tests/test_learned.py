@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 from scipy.sparse import csr_array
 
+from espalier.auc import auc
 from espalier.errors import ParamsError
 from espalier.scorers import learned
 from espalier.scorers.learned import features_of, learned_metrics, learned_scores, out_of_fold, parse_labels
-from espalier.scorers.logistic import auc, fit_logistic, probabilities
+from espalier.scorers.logistic import fit_logistic, probabilities
 
 score = partial(learned_scores, file="labels.jsonl")
 

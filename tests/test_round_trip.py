@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from espalier.auc import auc
 from espalier.errors import ParamsError
 from espalier.novelty import rouge_l
 from espalier.prompts import Prompt
 from espalier.replies import parse_contract
 from espalier.round_trip import ask_back, check_round_trip
-from espalier.scorers.logistic import auc
 from espalier.scorers.round_trip import round_trip_scores, similarity
 from espalier.taxonomy import parse_tree
 from espalier.text import match_words

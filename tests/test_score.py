@@ -3,10 +3,11 @@ from functools import partial
 import polars as pl
 import pytest
 
-from espalier.score import SEEN, Judged, score_metrics, score_rows
+from espalier.score import SEEN, score_metrics, score_rows
 from espalier.scorers.heuristics import heuristic_scores, heuristics
 from espalier.scorers.vote import agreement_scores, majority, vote_share
 from espalier.text import fold
+from espalier.verdicts import Judged
 
 ROW = {
     "id": "a", "leaf": "digits/largest", "context": "list : 4 9 2 .", "query": "what is the largest number ?", "answer": "9",

@@ -12,6 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from espalier.wordhash import fmix64
+
 BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no word is ever shifted out of the 64 bits
 BITS_PER_GRAM = 16  # of the table that is asked first: 1 of 16 strange n-grams gets past it, and it fits into the cache
 
@@ -103,14 +105,7 @@ def _power_of_two(least: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _spread(value):  # type: ignore[no-untyped-def]  # the low bits of a polynomial depend on low bits alone
-    value ^= value >> np.uint64(32)
-    value *= np.uint64(0xD6E8FEB86659FD93)
-    return value ^ (value >> np.uint64(32))
-
-
-@njit(cache=True, nogil=True)
-def _rolled(words, n, power):  # type: ignore[no-untyped-def]
+def _rolled(words, n, power):
     made = np.empty(max(0, len(words) - n + 1), dtype=np.uint64)
     rolling = np.uint64(0)
     for i in range(len(words)):
@@ -118,12 +113,12 @@ def _rolled(words, n, power):  # type: ignore[no-untyped-def]
         if i >= n:
             rolling -= words[i - n] * power
         if i >= n - 1:
-            made[i - n + 1] = max(_spread(rolling), np.uint64(1))  # 0 marks an empty slot
+            made[i - n + 1] = max(fmix64(rolling), np.uint64(1))  # mixed, for the low bits of a polynomial depend on low bits alone; 0 marks an empty slot
     return made
 
 
 @njit(cache=True, nogil=True)
-def _pair(words, middle, wanted, n, power):  # type: ignore[no-untyped-def]
+def _pair(words, middle, wanted, n, power):
     """How many of the sorted n-grams `wanted` stand in the words; how many n-grams of prompt and of reply are wanted ones; how many are wanted."""
     held, in_prompt, in_reply = np.zeros(len(wanted), dtype=np.uint8), 0, 0
     grams = _rolled(words, n, power)
@@ -137,19 +132,19 @@ def _pair(words, middle, wanted, n, power):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _whole(words, offsets):  # type: ignore[no-untyped-def]
+def _whole(words, offsets):
     made = np.zeros(len(offsets) - 1, dtype=np.uint64)
     for i in range(len(made)):
         rolling = np.uint64(0)
         for at in range(offsets[i], offsets[i + 1]):
             rolling = rolling * BASE + words[at]
         if offsets[i + 1] > offsets[i]:
-            made[i] = max(_spread(rolling), np.uint64(1))
+            made[i] = max(fmix64(rolling), np.uint64(1))
     return made
 
 
 @njit(cache=True, nogil=True)
-def _fill(distinct, n_slots, n_bits):  # type: ignore[no-untyped-def]
+def _fill(distinct, n_slots, n_bits):
     bits, slots, grams = np.zeros(n_bits >> 6, dtype=np.uint64), np.zeros(n_slots, dtype=np.uint64), np.zeros(n_slots, dtype=np.int32)
     for gram in range(len(distinct)):
         value = distinct[gram]
@@ -163,7 +158,7 @@ def _fill(distinct, n_slots, n_bits):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _find(value, bits, slots, grams):  # type: ignore[no-untyped-def]
+def _find(value, bits, slots, grams):
     """The gram's number, or -1."""
     bit = value & np.uint64(len(bits) * 64 - 1)
     if not (bits[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & np.uint64(1):
@@ -177,7 +172,7 @@ def _find(value, bits, slots, grams):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _cover(words, offsets, n, power, table, best, best_share, best_part, best_part_share):  # type: ignore[no-untyped-def]
+def _cover(words, offsets, n, power, table, best, best_share, best_part, best_part_share):
     bits, slots, grams, starts, items, sizes, groups = table
     counts = np.zeros((len(sizes), 3), dtype=np.int32)  # of the text at hand: distinct grams; grams of the prompt; of the reply
     touched = np.empty(len(sizes), dtype=np.int32)
@@ -192,7 +187,7 @@ def _cover(words, offsets, n, power, table, best, best_share, best_part, best_pa
                 rolling -= words[first - 1] * power
             if first < start:
                 continue
-            gram = _find(max(_spread(rolling), np.uint64(1)), bits, slots, grams)
+            gram = _find(max(fmix64(rolling), np.uint64(1)), bits, slots, grams)
             if gram < 0:
                 continue
             is_new = seen[gram] != text

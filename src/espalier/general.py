@@ -18,10 +18,10 @@ from espalier.gates import leaks, refused, says_nothing
 from espalier.nearest import NearestLeaf
 from espalier.novelty import rouge_l
 from espalier.phrases import STOP_WORDS
-from espalier.score import Judged
 from espalier.seeds import digest, number, rng
 from espalier.taxonomy import SeedLeaf
 from espalier.text import fold, match_words
+from espalier.verdicts import Judged
 from espalier.verifiers.arithmetic import evaluate_expression
 from espalier.verifiers.checks import check, choice_key
 from espalier.verifiers.conflicts import draw_constraint

@@ -70,7 +70,7 @@ def _letters(texts: Sequence[str]) -> tuple[NDArray[np.uint8], Places]:
 
 
 @njit(cache=True, nogil=True)
-def _count(letters, start, end, counts, touched):  # type: ignore[no-untyped-def]
+def _count(letters, start, end, counts, touched):
     """Count the n-grams of one text, with a blank for every run of marks and white space and one at each end; how many distinct ones there are."""
     window, length, n_touched, was_blank = np.uint64(32), 1, 0, True
     mask = np.uint64((1 << (8 * LETTERS)) - 1)
@@ -92,7 +92,7 @@ def _count(letters, start, end, counts, touched):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _counted(letters, ends):  # type: ignore[no-untyped-def]
+def _counted(letters, ends):
     """(starts, buckets, counts) of all texts, the buckets of a text in the order of their first n-gram."""
     counts, touched = np.zeros(BUCKETS, dtype=np.int32), np.empty(BUCKETS, dtype=np.int32)
     starts = np.zeros(len(ends) + 1, dtype=np.int64)
@@ -109,7 +109,7 @@ def _counted(letters, ends):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _compare(letters, ends, groups, idf, starts, items, weights, best, cosines):  # type: ignore[no-untyped-def]
+def _compare(letters, ends, groups, idf, starts, items, weights, best, cosines):
     counts, touched = np.zeros(BUCKETS, dtype=np.int32), np.empty(BUCKETS, dtype=np.int32)
     sums, found = np.zeros(len(groups), dtype=np.float32), np.empty(len(groups), dtype=np.int32)
     for text in range(len(ends)):

@@ -5,25 +5,16 @@ are handed a part of them, the columns SEEN: no solution, no checks, no verdict,
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
+from espalier.coverage import asked_leaf_share
 from espalier.text import effective_leaves
+from espalier.verdicts import VERDICTS, Judged
 
-VERDICTS = ("right", "wrong", "unparseable", "unknown")
 SEEN = ("id", "leaf", "context", "query", "answer", "answers", "second_answers", "asked_back", "finish", "status", "logprob_mean")
 SAID = ("said", "second_said")  # what the answers say, as the world reads them; for the scorers alone
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What a world says of a row. verdict: one of VERDICTS, unknown where nothing can check the answer; leaf, key: "" where the problem cannot be read."""
-
-    verdict: str
-    leaf: str
-    key: str
 
 
 Row = Mapping[str, Any]
@@ -62,7 +53,7 @@ def score_metrics(scored: pl.DataFrame, learned: Mapping[str, float]) -> dict[st
         "right_share": scored.filter(pl.col("verdict") == "right").height / rows,
         "unparseable_share": scored.filter(pl.col("verdict") == "unparseable").height / rows,
         "unknown_share": scored.filter(pl.col("verdict") == "unknown").height / rows,
-        "asked_leaf_share": _asked_leaf_share(scored),
+        "asked_leaf_share": asked_leaf_share(scored["leaf"], scored["delivered_leaf"]),
         "effective_leaves": effective_leaves(scored["delivered_leaf"]),
         "repeat_share_mean": scored["repeat_share"].sum() / rows,
         "vote_share_mean": scored["vote_share"].sum() / rows,
@@ -96,9 +87,3 @@ def _checked(judged: Judged, row: Row) -> Judged:
 def _judgements(judged: Sequence[Judged]) -> pl.DataFrame:
     columns = {"verdict": [one.verdict for one in judged], "delivered_leaf": [one.leaf for one in judged], "problem_key": [one.key for one in judged]}
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
-
-
-def _asked_leaf_share(scored: pl.DataFrame) -> float:
-    """How often the delivered leaf is the requested one, over the rows that asked for a leaf; 0 when none did."""
-    asked = scored.filter(pl.col("leaf") != "")
-    return asked.filter(pl.col("leaf") == pl.col("delivered_leaf")).height / max(asked.height, 1)

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import polars
 
 from espalier.general import General
-from espalier.score import Judged
 from espalier.text import fold
+from espalier.verdicts import Judged
 from espalier.world.grammar import gains, verify
 
 Row = Mapping[str, Any]

@@ -22,7 +22,7 @@ def main(params, recipe):
     out = Path("data/filter") / recipe
     write_rows(out / "kept.parquet", kept)
     write_rows(out / "dropped.parquet", dropped)
-    write_json(f"metrics/filter/{recipe}.json", {"filter": {recipe: filter_metrics(kept, dropped)}})
+    write_json(f"metrics/filter/{recipe}.json", {"filter": {recipe: filter_metrics(kept, dropped, min_leaf_rows=settings.min_leaf_rows)}})
     say(f"choose: {kept.height:,} of {kept.height + dropped.height:,} rows of the pool for {recipe}")
 
 

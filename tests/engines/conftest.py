@@ -1,8 +1,13 @@
-"""The tiny model, and each engine once a session."""
+"""The tiny model, each engine once a session, and a Ray cluster of two nodes."""
+
+import os
 
 import pytest
 import torch
 
+from espalier.settings import Ray
+from espalier.teachers.cluster import join_cluster
+from tests.closure import ROOT
 from tests.engines.opening import ENGINES, make_model
 
 
@@ -28,3 +33,19 @@ def engine(request, folder):
     opener, _ = ENGINES[request.param]
     with opener(folder) as teacher:
         yield request.param, teacher
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes of Ray with one CPU each; this process stands on the first."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{ROOT / 'src'}{os.pathsep}{ROOT}")
+        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        started.add_node(num_cpus=1)
+        join_cluster(Ray(started.address, 2, "hf", 0.0, 25, 3))
+        yield started
+        ray.shutdown()
+        started.shutdown()

@@ -11,31 +11,15 @@ os.environ.update(VARIABLES)  # Ray reads them when it is imported
 pytest.importorskip("ray.data", reason="ray is not installed here; `make test-vllm` has it")
 
 import ray
-from ray.cluster_utils import Cluster
 
 from espalier.dedup_ray import ray_clusters
 from espalier.pairs import near_clusters
-from espalier.settings import Dedup, Ray
-from espalier.teachers.cluster import join_cluster
-from tests.closure import ROOT
+from espalier.settings import Dedup
 from tests.test_spill import documents
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning")  # Ray's own are not ours to mend
 
 SETTINGS = Dedup(0.7, 3, 128)
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Two nodes with one CPU each; this process stands on the first."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", f"{ROOT / 'src'}{os.pathsep}{ROOT}")
-        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        started.add_node(num_cpus=1)
-        join_cluster(Ray(started.address, 2, "hf", 0.0, 25, 3))
-        yield started
-        ray.shutdown()
-        started.shutdown()
 
 
 def in_one_process(frame):

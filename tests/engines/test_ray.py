@@ -15,9 +15,7 @@ os.environ.update(VARIABLES)  # Ray reads them when it is imported
 pytest.importorskip("ray.data", reason="ray is not installed here; `make test-vllm` has it")
 
 import pyarrow
-import ray
 import torch
-from ray.cluster_utils import Cluster
 
 from espalier.errors import EspalierError
 from espalier.settings import Ray
@@ -28,7 +26,6 @@ from espalier.teachers.engines import chunk_rows, open_teacher
 from espalier.teachers.hf import HfTeacher
 from espalier.teachers.pin import fingerprint
 from espalier.teachers.ray import Model, RayTeacher, Replica, write_completions
-from tests.closure import ROOT
 from tests.engines.noting import Echo, Noting, Other, read_notes
 from tests.test_cache import lies, wanted
 
@@ -53,19 +50,6 @@ def hf(folder):
 @pytest.fixture(scope="module")
 def undisturbed(hf):
     return [completion for at in FIRSTS for completion in hf.generate(REQUESTS[at : at + BATCH])]
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Two nodes with one CPU each; this process stands on the first."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", f"{ROOT / 'src'}{os.pathsep}{ROOT}")
-        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        started.add_node(num_cpus=1)
-        join_cluster(settings(started))
-        yield started
-        ray.shutdown()
-        started.shutdown()
 
 
 def settings(cluster, **changes):

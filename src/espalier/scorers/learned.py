@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from espalier.auc import auc
 from espalier.errors import ParamsError, shown
-from espalier.scorers.logistic import Bools, Floats, auc, fit_logistic, probabilities
+from espalier.scorers.logistic import Bools, Floats, fit_logistic, probabilities
 from espalier.seeds import digest
 from espalier.text import hash_ngrams, match_words
 
@@ -71,7 +72,9 @@ def learned_metrics(scored: pl.DataFrame, labels: Mapping[str, bool]) -> dict[st
     if not known.height:
         return {}
     accepted = np.array([labels[one] for one in known["id"]])
-    return {"labelled_rows": known.height, "learned_auc": auc(known["learned"].to_numpy(), accepted)}
+    order = auc(known["learned"].to_numpy(), accepted)
+    assert order is not None, "labels of one kind alone were refused before"
+    return {"labelled_rows": known.height, "learned_auc": order}
 
 
 def out_of_fold(features: "csr_array", accepted: Bools, groups: Sequence[str]) -> Floats:

@@ -1,4 +1,4 @@
-"""Logistic regression with a penalty on the squared weights, by L-BFGS, and the area under the ROC curve. Arrays in, arrays out; no randomness."""
+"""Logistic regression with a penalty on the squared weights, by L-BFGS. Arrays in, arrays out; no randomness."""
 
 from typing import Any
 
@@ -37,23 +37,6 @@ def fit_logistic(features: Any, accepted: Bools, *, penalty: float) -> Floats:
 def probabilities(features: Any, weights: Floats) -> Floats:
     """1 / (1 + exp(-(x.w + bias))) of each row, 0..1."""
     return _sigmoid(features @ weights[:-1] + weights[-1])
-
-
-def auc(values: Floats, accepted: Bools) -> float:
-    """How often an accepted row has a higher value than a refused one, ties half; 0..1, 0.5 = chance. Both kinds must be there.
-
-    (sum of the ranks of the accepted - n (n + 1) / 2) / (n m). Source: Mann & Whitney 1947; Hanley & McNeil 1982.
-
-    >>> auc(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False]))  # pairs 1, 1, 1/2, 1 of 4
-    0.875
-    """
-    from scipy.stats import rankdata
-
-    n = int(accepted.sum())
-    m = len(accepted) - n
-    assert n, "no accepted row"
-    assert m, "no refused row"
-    return float((rankdata(values)[accepted].sum() - n * (n + 1) / 2) / (n * m))
 
 
 def _sigmoid(x: Floats) -> Floats:
