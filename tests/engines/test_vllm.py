@@ -1,6 +1,7 @@
 """What only the engine vllm does: the limit of its context, replicas that die, the cache, and its absence."""
 
 import contextlib
+import importlib
 import importlib.util
 import os
 import signal
@@ -23,6 +24,8 @@ from tests.worlds import Scripted
 
 @pytest.fixture(scope="module")
 def teacher(folder):
+    """Opened where numba is loaded, as in the stage score."""
+    importlib.import_module("numba")
     with open_vllm(folder) as opened:
         yield opened
 

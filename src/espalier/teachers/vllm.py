@@ -9,7 +9,9 @@ Source: arXiv 2309.06180 (PagedAttention).
 import importlib.util
 import math
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -170,7 +172,7 @@ def _start(folder: Path, settings: Vllm) -> "LLM":
 
     place = {"dtype": "bfloat16"} if on_gpu else {"dtype": "float32", "enforce_eager": True, "enable_chunked_prefill": False}
     try:
-        with unheard():  # by the processes that hold a part of the model
+        with unheard(), _unseen("llvmlite.binding.ffi"):  # no Ctrl-C reaches the processes that hold a part of the model
             return LLM(
                 str(folder),
                 tensor_parallel_size=settings.tensor_parallel,
@@ -186,6 +188,17 @@ def _start(folder: Path, settings: Vllm) -> "LLM":
     except (ValueError, RuntimeError, OSError, KeyError, ImportError, AssertionError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise EspalierError(f"{folder}: the engine vllm does not start with this model ({reason}); look at params.yaml's section vllm, or use hf") from error
+
+
+@contextmanager
+def _unseen(name: str) -> Iterator[None]:
+    """Keep a loaded module out of sys.modules: on the CPU vLLM 0.32 reads every `__dict__` of every module, and that of a library of llvmlite is a function."""
+    module = sys.modules.pop(name, None)
+    try:
+        yield
+    finally:
+        if module is not None:
+            sys.modules[name] = module
 
 
 def _without_end(output: "RequestOutput") -> list[int]:
