@@ -78,7 +78,10 @@ def test_an_address_without_a_cluster_is_an_error_at_once():
     ]
 
 
-def test_a_replica_that_cannot_open_the_teacher_answers_with_path_node_and_reason(folder):
+def test_a_replica_that_cannot_open_the_teacher_answers_with_path_node_and_reason(folder, monkeypatch):
+    threads = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+
     def fail(folder):
         raise RuntimeError("a long story\nout of memory")
 
@@ -90,6 +93,7 @@ def test_a_replica_that_cannot_open_the_teacher_answers_with_path_node_and_reaso
     gone = folder / "gone"
     assert refusal(Echo, gone) == f"{gone}: no such folder on node N; put the teacher at this path on every node (a shared file system)"
     assert refusal(fail, folder) == f"{folder}: node N cannot open it: RuntimeError: out of memory"
+    assert threads == [1, 1]
 
 
 def test_the_completions_are_those_of_hf_in_the_same_batches_and_a_second_run_asks_nothing(cluster, folder, hf, undisturbed, tmp_path):

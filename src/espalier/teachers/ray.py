@@ -140,9 +140,12 @@ def write_scores(teacher: Teacher, asked: Sequence[tuple[Any, str]]) -> Sequence
 
 
 def _open(model: Model) -> Teacher:
+    import torch
+
     node = _node()
     if not model.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves the devices of its machine in sight of a replica that has none
+        torch.set_num_threads(1)  # its CPU, and the same sums everywhere; Ray's OMP_NUM_THREADS comes too late for a worker that has torch in it already
     if not model.folder.is_dir():
         raise EspalierError(f"{model.folder}: no such folder on node {node}; put the teacher at this path on every node (a shared file system)")
     found = (teacher := model.open(model.folder)).fingerprint
