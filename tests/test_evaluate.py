@@ -3,7 +3,7 @@ import math
 import polars as pl
 import pytest
 
-from espalier.evaluate import bits_per_byte, exam_metrics, examine
+from espalier.evaluate import bits_per_byte, exam_metrics, examine, gold_losses
 from tests.worlds import Scripted
 
 ITEMS = [
@@ -84,6 +84,14 @@ def test_items_and_gold_must_match_one_to_one(answers, numbers):
 def test_two_golds_for_one_item_are_refused():
     with pytest.raises(pl.exceptions.ComputeError, match="1:1"):
         examined(gold=pl.concat([gold(), gold({"i1": "4"})]))
+
+
+def test_the_losses_alone_are_those_of_the_whole_exam_on_their_split_and_no_reply_is_asked_for():
+    student = Student()
+    found = gold_losses(student, items(), gold(), split="key")
+    assert found.rows() == [("i1", "foundational/digits/largest", 0.25), ("i3", "foundational/digits/last", 1.5)]
+    assert found.equals(examined().filter(pl.col("split") == "key").select("item", "leaf", "gold_loss"))
+    assert student.asked == []
 
 
 def results(*rows):

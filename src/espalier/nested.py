@@ -1,7 +1,7 @@
 """Nested parts of a packed training set: what students of several sizes of data are trained on, for k(loss) (multiplier.py).
 
-Sequences are drawn, not documents: each has the same chance, and what was packed together stays together. The order hangs on the seed alone, so a smaller part is
-the beginning of a larger one, and students of different seeds have different parts: the luck of the draw is then in the spread over seeds, where intervals see it.
+Sequences are drawn, not documents: each has the same chance, and what was packed together stays together. The order hangs on the seed alone, so a smaller part
+is the beginning of a larger one, and students of different seeds have different parts: the luck of the draw is in the spread over seeds, which intervals see.
 Shapes: N packed sequences of T tokens.
 """
 
@@ -45,7 +45,7 @@ def nested_parts(data: Packed, shares: Sequence[float], *, seed: int) -> list[Pa
     n = len(data.tokens_NT)
     sizes = [round(share * n) for share in shares]
     if any(smaller >= larger for smaller, larger in zip([0, *sizes], [*sizes, n], strict=True)):
-        raise ParamsError(f"params.yaml: train.sizes cuts {n:,} packed sequences into parts of {sizes}, which must differ; raise mix.budget_tokens or take fewer")
+        raise ParamsError(f"params.yaml: train.sizes cuts {n:,} packed sequences into parts of {sizes}, which must differ; raise mix.budget_tokens")
     order = rng(seed, "sizes").permutation(n)
     return [Packed(*(Part(array, order[:size]) for array in (data.tokens_NT, data.documents_NT, data.targets_NT))) for size in sizes]
 
