@@ -77,7 +77,7 @@ def sizes(*recipes):
 def k_points(recipe, ks, *, weighting="macro", **changes):
     losses = [1.6 - 0.2 * place for place in range(len(ks))]
     return tuple(
-        dataclasses.replace(Worth(recipe, weighting, loss, 40_000 * 2**place, k, 0.8 * k, 1.3 * k, False), **changes)
+        dataclasses.replace(Worth(recipe, weighting, loss, 40_000 * 2**place, k, 0.8 * k, 1.3 * k, False, 3), **changes)
         for place, (loss, k) in enumerate(zip(losses, ks, strict=True))
     )
 
@@ -331,17 +331,17 @@ def section(page, name):
 
 def test_a_card_says_of_all_three_costs_whether_they_are_equal():
     page = render_report(full_study())
-    words = "tokens of text: equal, 1.00 \u00d7; training FLOPs: equal, 1.00 \u00d7; total FLOPs: NOT equal, 1.34 \u00d7"
+    words = "tokens of text: equal, 1.000 \u00d7; training FLOPs: equal, 1.000 \u00d7; total FLOPs: NOT equal, 1.337 \u00d7"
     assert f'<p class="step range">{words}</p>' in page
     unknown = dataclasses.replace(full_study(), recipe_costs=(recipe_cost("direct"), recipe_cost("lab", total_flops=None, total_flops_ratio=None, equal_total_flops=None)))
-    assert "training FLOPs: equal, 1.00 \u00d7; total FLOPs: not known</p>" in render_report(unknown)
+    assert "training FLOPs: equal, 1.000 \u00d7; total FLOPs: not known</p>" in render_report(unknown)
 
 
 def test_the_costs_stand_under_the_results_with_their_ratios_to_the_baseline():
     cells = re.findall(r'<td class="n">(.*?)</td>', section(render_report(full_study()), "results").split("Equal in what?")[1])
     assert cells[:5] == ["160,000", "1.79e12", "2,000,000", "400,000", "3.89e12"]
-    assert cells[5] == '160,000 <span class="range">(equal, 1.00 \u00d7)</span>'
-    assert cells[9] == '5.20e12 <span class="range">(NOT equal, 1.34 \u00d7)</span>'
+    assert cells[5] == '160,000 <span class="range">(equal, 1.000 \u00d7)</span>'
+    assert cells[9] == '5.20e12 <span class="range">(NOT equal, 1.337 \u00d7)</span>'
 
 
 def test_k_at_the_lowest_loss_stands_in_the_table_with_its_interval_on_both_weightings():
@@ -372,10 +372,15 @@ def test_the_interval_of_k_is_drawn_inside_the_plot_even_without_an_end():
     assert 14 <= min(heights) < max(heights) <= 276
 
 
+def test_k_from_one_seed_says_so_beside_its_interval():
+    found = section(render_report(dataclasses.replace(full_study(), worth=k_points("lab", (1.5, 2.0), n_seeds=1))), "worth")
+    assert '2.00 <span class="range">(1.60 to 2.60, one seed)</span>' in found
+
+
 def test_a_recipe_that_reaches_no_loss_of_the_baseline_says_so_in_the_table():
     found = section(render_report(dataclasses.replace(full_study(), worth=())), "worth")
     assert found.count("less than its text: it reaches none of the losses") == 2
-    assert "k: how many times" not in found
+    assert "needs so many times the text" not in found
 
 
 def test_precision_at_a_cut_that_misses_the_target_is_grey():

@@ -11,7 +11,7 @@ import stages.compare
 from espalier.costs import NAMES
 from espalier.errors import CorruptInput
 from espalier.io import read_json, read_rows, write_json, write_rows
-from espalier.worth import POINTS, compare_worth, learning_curves, lowest, worth_metrics
+from espalier.worth import POINTS, compare_worth, learning_curves, lowest, worth_metrics, worth_words
 from tests.worlds import tiny_params, with_params
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
@@ -94,6 +94,12 @@ def test_a_recipe_that_reaches_no_loss_of_the_baseline_has_no_k_and_no_metric():
     assert worth_metrics(worth) == {}
 
 
+def test_of_one_seed_it_is_said_that_the_noise_of_training_is_missing():
+    two, one = study(direct={}, lab={"worth": 1.5}), {arm: frame for arm, frame in study(direct={}, lab={"worth": 1.5}).items() if arm[1] == 1}
+    words = [worth_words(lowest(compare_worth(arms, LEAVES, **OPTIONS), "lab", "macro"), "direct") for arms in (two, one)]
+    assert [" (one seed: without the noise of training)" in one for one in words] == [False, True]
+
+
 def test_the_metrics_are_k_at_the_lowest_loss_and_leave_out_an_end_that_is_not_there():
     metrics = worth_metrics(compare_worth(study(direct={}, lab={"worth": 1.5}, wide={"worth": 8.0}), LEAVES, **OPTIONS))
     assert {recipe: sorted(numbers) for recipe, numbers in metrics.items()} == {
@@ -168,7 +174,7 @@ def compare():
 def test_the_stage_tells_the_three_costs_together_and_k_in_both_weightings(folder):
     said = compare()
     # direct: 2 x 1000 x (4 x 100 + 300) = 1.4e6; lab: 2 x 1000 x (4 x 300 + 300) = 3e6; each with 1e6 of training: 4 / 2.4
-    cost = "equal tokens of text (1.00 x), equal training FLOPs (1.00 x), NOT equal total FLOPs (1.67 x)"
+    cost = "equal tokens of text (1.000 x), equal training FLOPs (1.000 x), NOT equal total FLOPs (1.667 x)"
     assert f"compare: lab against direct, cost: {cost}" in said
     assert "compare: lab against direct, macro: worth 1.50 x the text of direct (" in said
     assert "compare: lab against direct, natural: worth 1.50 x the text of direct (" in said
@@ -194,7 +200,7 @@ def test_without_sizes_the_stage_looks_for_no_losses_by_size_and_its_tables_of_t
 def test_rows_that_are_not_a_recipes_own_leave_its_total_cost_unknown(folder):
     for step in ("context", "query", "evolve", "answer"):
         (folder / f"metrics/{step}/lab.json").unlink()
-    assert "equal training FLOPs (1.00 x), total FLOPs not known" in compare()
+    assert "equal training FLOPs (1.000 x), total FLOPs not known" in compare()
     assert "total_flops_ratio" not in read_json("metrics/compare.json")["compare"]["lab"]
 
 

@@ -84,7 +84,7 @@ def cost_words(row: Mapping[str, object]) -> str:
     """All three equalities of a row of the table in one line.
 
     >>> cost_words({"tokens_ratio": 1.0, "equal_tokens": True, "train_flops_ratio": 1.5, "equal_train_flops": False, "total_flops_ratio": None})
-    'equal tokens of text (1.00 x), NOT equal training FLOPs (1.50 x), total FLOPs not known'
+    'equal tokens of text (1.000 x), NOT equal training FLOPs (1.500 x), total FLOPs not known'
     """
     return ", ".join(_words(row, name) for name in NAMES)
 
@@ -92,7 +92,7 @@ def cost_words(row: Mapping[str, object]) -> str:
 def _words(row: Mapping[str, object], name: str) -> str:
     if row[f"{name}_ratio"] is None:
         return f"{NAMES[name]} not known"
-    return f"{'equal' if row[f'equal_{name}'] else 'NOT equal'} {NAMES[name]} ({row[f'{name}_ratio']:.2f} x)"
+    return f"{'equal' if row[f'equal_{name}'] else 'NOT equal'} {NAMES[name]} ({row[f'{name}_ratio']:.3f} x)"
 
 
 def _ratio(cost: float | None, base: float | None) -> float | None:

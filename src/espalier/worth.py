@@ -22,7 +22,7 @@ LOSSES = tuple(f"loss_{weighting}_nats" for weighting in WEIGHTINGS)
 SIZES_SCHEMA = {"recipe": pl.String, "seed": pl.Int64, "share": pl.Float64, "text_tokens": pl.Int64, **dict.fromkeys(LOSSES, pl.Float64)}
 WORTH_SCHEMA = {
     "recipe": pl.String, "weighting": pl.String, "loss_nats": pl.Float64, "text_tokens": pl.Float64, "k": pl.Float64, "low": pl.Float64, "high": pl.Float64,
-    "is_bound": pl.Boolean,
+    "is_bound": pl.Boolean, "n_seeds": pl.Int64,
 }  # fmt: skip
 
 
@@ -47,8 +47,8 @@ def compare_worth(
     """k against the baseline at POINTS losses of each other recipe and weighting, from the highest loss that both have to the recipe's lowest.
 
     loss_nats: a token of the gold answers; text_tokens: of the recipe at that loss. k, low, high: as in multiplier.Multiplier; `high` is inf without an end.
-    is_bound: the baseline does not come down to the loss within twice its text, so the truth lies above k. No rows for a recipe whose losses all lie above
-    the baseline's. Raises: as learning_curves.
+    is_bound: the baseline does not come down to the loss within twice its text, so the truth lies above k. n_seeds: of the two with fewer; with 1 the noise of
+    training is missing. No rows for a recipe whose losses all lie above the baseline's. Raises: as learning_curves.
     """
     curves, names = _curves(_checked(items))
     rows = []
@@ -57,9 +57,10 @@ def compare_worth(
             continue
         for weighting, weights in zip(WEIGHTINGS, _weights(leaves, names, skew), strict=True):
             options = {"leaf_weights": weights, "points": POINTS, "draws": draws, "confidence": confidence, "rng": rng(seed, "worth", recipe, weighting)}
+            n_seeds = min(curve.losses.shape[1], curves[baseline].losses.shape[1])
             means = falling(curve.losses.mean(axis=1) @ weights)
             for one in multipliers(curve, curves[baseline], **options):
-                rows.append((recipe, weighting, one.loss, size_at(curve.sizes, means, one.loss), one.k, one.low, one.high, one.is_bound))
+                rows.append((recipe, weighting, one.loss, size_at(curve.sizes, means, one.loss), one.k, one.low, one.high, one.is_bound, n_seeds))
     return pl.DataFrame(rows, schema=WORTH_SCHEMA, orient="row")
 
 
@@ -82,9 +83,9 @@ def worth_metrics(worth: pl.DataFrame) -> dict[str, dict[str, float]]:
 def worth_words(row: Mapping[str, float] | None, baseline: str) -> str:
     """k in words.
 
-    >>> worth_words({"k": 1.93, "low": 1.2, "high": math.inf, "loss_nats": 0.6949, "is_bound": False}, "direct")
+    >>> worth_words({"k": 1.93, "low": 1.2, "high": math.inf, "loss_nats": 0.6949, "is_bound": False, "n_seeds": 3}, "direct")
     'worth 1.93 x the text of direct (1.20 .. no end) at a loss of 0.695 nats'
-    >>> worth_words({"k": 4.0, "low": 4.0, "high": math.inf, "loss_nats": 0.5, "is_bound": True}, "direct")
+    >>> worth_words({"k": 4.0, "low": 4.0, "high": math.inf, "loss_nats": 0.5, "is_bound": True, "n_seeds": 3}, "direct")
     'worth > 4.00 x the text of direct (4.00 .. no end) at a loss of 0.500 nats'
     >>> worth_words(None, "direct")
     'worth less than the text of direct: it reaches none of its losses'
@@ -93,7 +94,8 @@ def worth_words(row: Mapping[str, float] | None, baseline: str) -> str:
         return f"worth less than the text of {baseline}: it reaches none of its losses"
     high = "no end" if math.isinf(row["high"]) else f"{row['high']:.2f}"
     k = f"{'> ' if row['is_bound'] else ''}{row['k']:.2f}"
-    return f"worth {k} x the text of {baseline} ({row['low']:.2f} .. {high}) at a loss of {row['loss_nats']:.3f} nats"
+    lacking = "" if row["n_seeds"] > 1 else " (one seed: without the noise of training)"
+    return f"worth {k} x the text of {baseline} ({row['low']:.2f} .. {high}) at a loss of {row['loss_nats']:.3f} nats{lacking}"
 
 
 def _curves(items: Mapping[tuple[str, int], pl.DataFrame]) -> tuple[dict[str, Curve], list[str]]:

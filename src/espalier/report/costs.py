@@ -38,7 +38,7 @@ def _words(cost: RecipeCost, key: str) -> str:
     ratio, is_equal = getattr(cost, f"{key}_ratio"), getattr(cost, f"equal_{key}")
     if not is_number(ratio):
         return "not known"
-    return f"{'equal' if is_equal else 'NOT equal'}, {fixed(ratio, 2)} \u00d7"
+    return f"{'equal' if is_equal else 'NOT equal'}, {fixed(ratio, 3)} \u00d7"
 
 
 def _large(value: float | None) -> str:

@@ -124,8 +124,8 @@ def _worth(study: Study) -> str:
     note = "every leaf equal; thick: mean over seeds; thin: each seed"
     figures = [_figure(size_chart(study), "Loss on the right answers by size of text, nats per token", note)]
     if any(is_number(point.k) for point in study.worth):
-        note = f"thick: every leaf equal, {study.confidence:.0%} interval; thin: natural frequencies; open: k is larger"
-        figures.append(_figure(worth_chart(study), f"k: how many times the text {study.baseline} needs for the same loss", note))
+        note = f"every leaf equal, {study.confidence:.0%} interval; thin: natural frequencies; open: k is larger"
+        figures.append(_figure(worth_chart(study), f"k: {study.baseline} needs so many times the text for the same loss", note))
     return WORTH_WORDS + _charts(figures) + worth_table(study)
 
 

@@ -112,6 +112,7 @@ class Worth:
     low: float
     high: float
     is_bound: bool
+    n_seeds: int
 
 
 @dataclass(frozen=True, slots=True)

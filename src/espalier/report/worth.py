@@ -53,7 +53,8 @@ def worth_chart(study: Study) -> Drawing:
         if macro:
             last[recipe] = (x(-macro[-1].loss_nats), y(macro[-1].k))
             words[recipe] = (recipe, f"k {_k_words(macro[-1])} at {fixed(macro[-1].loss_nats, 2)}")
-    parts.append(line_labels(study, last, words))
+    # Bounds come last: the mark that a label puts at the end of its line would hide an open triangle there.
+    parts += [line_labels(study, last, words), *(_bounds(study, point, x, y) for point in points if point.is_bound and point.weighting == "macro")]
     label = f"How many times the text {study.baseline} needs for the same loss, log scale, with {study.confidence:.0%} intervals"
     return Drawing(WIDTH, HEIGHT, "".join(parts), label)
 
@@ -73,7 +74,7 @@ def _numbers(found: Sequence[Worth]) -> list[str]:
     if not found:
         return [NOTHING, NOTHING, "less than its text: it reaches none of the losses"]
     last = found[-1]
-    ends = f"{fixed(last.low, 2)} to {fixed(last.high, 2) if is_number(last.high) else 'no end'}"
+    ends = f"{fixed(last.low, 2)} to {fixed(last.high, 2) if is_number(last.high) else 'no end'}{'' if last.n_seeds > 1 else ', one seed'}"
     return [fixed(last.loss_nats, 3), fixed(last.text_tokens, 0), with_range(_k_words(last), ends)]
 
 
@@ -82,8 +83,7 @@ def _k_words(point: Worth) -> str:
 
 
 def _worth_lines(study: Study, recipe: str, macro: Sequence[Worth], natural: Sequence[Worth], x: Scale, y: Scale) -> str:
-    """One recipe's band, lines, and open triangles where k is a bound."""
-    kind = recipes_of(study).index(recipe)
+    """One recipe's band, and its lines as far as k is no bound."""
     upper = [(x(-point.loss_nats), _held(y, point.high)) for point in macro if not math.isnan(point.high)]
     lower = [(x(-point.loss_nats), _held(y, point.low)) for point in macro if not math.isnan(point.low)]
     band = " ".join(f"{at:.1f},{up:.1f}" for at, up in [*upper, *reversed(lower)])
@@ -91,8 +91,13 @@ def _worth_lines(study: Study, recipe: str, macro: Sequence[Worth], natural: Seq
     for some, class_ in ((natural, "thin"), (macro, "stroke")):
         known = [(x(-point.loss_nats), y(point.k)) for point in some if not point.is_bound]
         drawn += [polyline(known, class_=class_)] if len(known) > 1 else []
-    drawn += [marker(3, x(-point.loss_nats), y(point.k), radius=4.2, class_="open") for point in macro if point.is_bound]
-    return group(*drawn, class_=hue(kind), title=recipe)
+    return group(*drawn, class_=hue(recipes_of(study).index(recipe)), title=recipe)
+
+
+def _bounds(study: Study, point: Worth, x: Scale, y: Scale) -> str:
+    """An open triangle: k is larger than its place."""
+    drawn = marker(3, x(-point.loss_nats), y(point.k), radius=5.5, class_="open")
+    return group(drawn, class_=hue(recipes_of(study).index(point.recipe)), title=f"{point.recipe}: k {_k_words(point)} at {fixed(point.loss_nats, 2)}")
 
 
 def _held(y: Scale, value: float) -> float:
