@@ -34,7 +34,7 @@ def main(params, recipe, seed):
     run, numbers = _train(replace(settings, sizes=()), recipe, seed, data, out)
     runs, sizes = [run], [_size(1.0, data, numbers)]
     for share, part in parts.items():
-        run, found = _train(_part_of(settings, share), recipe, seed, part, out / "sizes" / f"{share:g}")
+        run, found = _train(_part_of(settings, share, len(part.tokens_NT) / len(data.tokens_NT)), recipe, seed, part, out / "sizes" / f"{share:g}")
         runs, sizes = [*runs, run], [*sizes, _size(share, part, found)]
     if not is_main():
         return None
@@ -45,9 +45,9 @@ def main(params, recipe, seed):
         drop_checkpoints(run)
 
 
-def _part_of(settings, share):
-    """The settings for a part of the text: as many epochs as the whole has."""
-    tokens = max(round(share * settings.optimizer.tokens), settings.optimizer.batch_tokens)
+def _part_of(settings, share, exact_share):
+    """The settings for a part of the text: as many epochs as the whole has. exact_share: of the sequences, of which a part has a whole number."""
+    tokens = max(round(exact_share * settings.optimizer.tokens), settings.optimizer.batch_tokens)
     return replace(settings, sizes=(share,), optimizer=replace(settings.optimizer, tokens=tokens))
 
 
