@@ -14,7 +14,7 @@ from espalier.errors import ParamsError
 from espalier.seeds import rng
 from espalier.tokens import Packed
 
-CHUNK_ROWS = 4096  # read at a time when tokens are counted
+CHUNK_ROWS = 4096  # read at a time where all are looked through
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,10 @@ class Part:
     def shape(self) -> tuple[int, ...]:
         """As of an array."""
         return len(self.places), *self.array.shape[1:]
+
+    def max(self) -> int:
+        """The largest value."""
+        return max(int(self[at : at + CHUNK_ROWS].max()) for at in range(0, len(self), CHUNK_ROWS))
 
     def __len__(self) -> int:
         return len(self.places)
