@@ -42,12 +42,12 @@ def write_step(step: Step, rows: polars.DataFrame) -> None:
     """Write a step's rows and its metrics, and say how it went."""
     name, recipe = step.name, step.recipe
     write_rows(f"data/{name}/{recipe}/rows.parquet", rows)
-    numbers = measure(rows)
-    write_json(f"metrics/{name}/{recipe}.json", {name: {recipe: numbers}})
+    asked, numbers = total(step.ask.calls), measure(rows)
+    # By step, unlike spent_tokens, which add up from step to step; equal requests count once, those answered by the cache as if they had been asked.
+    write_json(f"metrics/{name}/{recipe}.json", {name: {recipe: numbers | {"read_tokens": asked.prompt_tokens}}})
     if step.prompt is None:
         say(f"{name}: {recipe} has no such step, its {rows.height:,} rows pass")
         return
-    asked = total(step.ask.calls)
     told = f"{asked.requests:,} requests, {asked.found:,} from the cache"
     say(f"{name}: {rows.height:,} rows of {recipe}, {numbers['ok_share']:.1%} whole, {told} -> data/{name}/{recipe}")
     note_step(Spent(name, recipe, step.ask.engine, step.ask.fingerprint, rows.height, asked))

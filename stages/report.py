@@ -11,6 +11,7 @@ from espalier.stage import stage
 
 OUT = Path("data/report")
 DROPPING = ("filter", "dedup", "decontaminate")
+TABLES = ("table", "leaves", "splits", "coverage", "curves", "costs", "sizes", "worth")
 
 
 @stage("report", reads=("study", "report", "compare.confidence", "gen.temperature", "plan.rows", "mix.budget_tokens", "filter.kind", "train.optimizer.tokens"))
@@ -31,7 +32,7 @@ def main(params):
         confidence=params.compare.confidence,
         commit=_commit(),
         params=shown,
-        tables={name: read_rows(f"data/compare/{name}.parquet") for name in ("table", "leaves", "splits", "coverage", "curves")},
+        tables={name: read_rows(f"data/compare/{name}.parquet") for name in TABLES},
         mixes={recipe: read_rows(f"data/mix/{recipe}/rows.parquet") for recipe in study.recipes},
         audits={recipe: read_rows(f"data/audit/{recipe}/scorers.parquet") for recipe in study.recipes},
         dropped=dropped,

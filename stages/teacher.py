@@ -18,6 +18,7 @@ from espalier.teacher import build_teacher, corpus_metrics
 from espalier.teachers.key import read_key
 from espalier.teachers.pin import fingerprint, pin_served, pin_teacher
 from espalier.teachers.server import ask_served
+from espalier.teachers.weights import count_stored_parameters
 from espalier.tokens import load_chat, save_chat
 from espalier.train import Checkpoints
 
@@ -36,7 +37,7 @@ def main(params):
         return
     if settings.path != "built-in":
         pinned = pin_teacher(settings.path)
-        _pin(pinned, settings.path, {"bytes": pinned["bytes"]})
+        _pin(pinned, settings.path, {"bytes": pinned["bytes"], "parameters": count_stored_parameters(Path(pinned["path"]))})
         return
     built = _train(params)
     save_model(built.model, MODEL)

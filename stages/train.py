@@ -1,5 +1,9 @@
-"""Trains one student: a recipe's tokens, one seed. A killed run goes on from its last checkpoint."""
+"""Trains one student: a recipe's tokens, one seed; and one on each nested part of them that train.sizes names.
 
+A killed run goes on from its last checkpoints.
+"""
+
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -10,9 +14,10 @@ from espalier.io import read_bytes, write_json, write_rows
 from espalier.launch import is_launched, is_main, launch
 from espalier.log import say
 from espalier.model import build_model, save_model
+from espalier.nested import count_text_tokens, nested_parts
 from espalier.progress import Progress
 from espalier.seeds import digest, number
-from espalier.sizes import SIZES, count_parameters
+from espalier.sizes import SIZES, count_parameters, train_flops
 from espalier.stage import stage
 from espalier.tokens import Packed, load_chat, save_chat
 from espalier.train import Checkpoints, train_metrics, train_model
@@ -20,18 +25,48 @@ from espalier.train import Checkpoints, train_metrics, train_model
 
 @stage("train", items=("recipe", "seed"), reads=("train",))
 def main(params, recipe, seed):
-    """Train a student from scratch."""
+    """Train a student from scratch, and one on each nested part of its text."""
     settings, source, out = params.train, Path("data/tokens") / recipe, Path("data/train") / recipe / seed
     if settings.processes > 1 and not is_launched():
         return launch("stages.train", [recipe, seed], processes=settings.processes)
-    chat, shape = load_chat(source), SIZES[settings.size]
     data = Packed(*(numpy.load(source / f"{name}.npy", mmap_mode="r") for name in ("tokens", "documents", "targets")))
+    parts = dict(zip(settings.sizes, nested_parts(data, settings.sizes, seed=int(seed)), strict=True))
+    run, numbers = _train(replace(settings, sizes=()), recipe, seed, data, out)
+    runs, sizes = [run], [_size(1.0, data, numbers)]
+    for share, part in parts.items():
+        run, found = _train(_part_of(settings, share, len(part.tokens_NT) / len(data.tokens_NT)), recipe, seed, part, out / "sizes" / f"{share:g}")
+        runs, sizes = [*runs, run], [*sizes, _size(share, part, found)]
+    if not is_main():
+        return None
+    if parts:
+        write_rows(out / "sizes.parquet", polars.DataFrame(sizes).sort("share"))
+    write_json(f"metrics/train/{recipe}/{seed}.json", {"train": {recipe: {seed: numbers}}})
+    for run in runs:  # not before: DVC empties the outs of a killed stage, and a student that was done is then made again from its last checkpoint
+        drop_checkpoints(run)
+
+
+def _part_of(settings, share, exact_share):
+    """The settings for a part of the text: as many epochs as the whole has. exact_share: of the sequences, of which a part has a whole number."""
+    tokens = max(round(exact_share * settings.optimizer.tokens), settings.optimizer.batch_tokens)
+    return replace(settings, sizes=(share,), optimizer=replace(settings.optimizer, tokens=tokens))
+
+
+def _size(share, data, numbers):
+    """A row of sizes.parquet. text_tokens: of the documents; tokens: seen in training."""
+    counts = {"share": share, "sequences": len(data.tokens_NT), "text_tokens": count_text_tokens(data)}
+    return counts | {name: numbers[name] for name in ("tokens", "loss_nats")}
+
+
+def _train(settings, recipe, seed, data, out):
+    """Train one student; the folder of its checkpoints, and its numbers."""
+    source, length = Path("data/tokens") / recipe, data.tokens_NT.shape[1]
+    chat, shape = load_chat(source), SIZES[settings.size]
     run = checkpoint_folder("train", recipe, seed, digest(settings, read_bytes(source / "tokens.npy").hex()))
     model = build_model(shape, vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=number("train", seed) % 2**32)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     parameters = count_parameters(shape, chat.size)
-    size, all_tokens = data.tokens_NT.size, settings.optimizer.tokens
+    size, all_tokens = len(data.tokens_NT) * length, settings.optimizer.tokens
     say(f"train: {parameters:,} parameters on {size:,} packed tokens of {recipe}, seed {seed}, {all_tokens:,} tokens in all")
     said = Progress(f"train@{recipe}-{seed}: steps", 0)
     curve = train_model(
@@ -46,14 +81,13 @@ def main(params, recipe, seed):
         progress=lambda step, steps: said(step.step, f"loss {step.loss_nats:.3f} nats, {step.tokens:,} tokens", total=steps),
     )
     save_model(model, out / "model")
-    if not is_main():
-        return None
-    save_chat(chat, out / "model", context_tokens=shape.context_tokens)
-    write_rows(out / "curve.parquet", polars.DataFrame([{"tokens": step.tokens, "loss_nats": step.loss_nats} for step in curve]))
-    numbers = train_metrics(curve, epoch_tokens=size) | {"parameters": parameters}
-    write_json(f"metrics/train/{recipe}/{seed}.json", {"train": {recipe: {seed: numbers}}})
-    drop_checkpoints(run)
-    say(f"train: last loss {numbers['loss_nats']:.3f} nats after {numbers['tokens']:,} tokens ({numbers['epochs']:.1f} epochs) -> {out}")
+    flops = curve[-1].tokens * train_flops(shape, chat.size, length)
+    numbers = train_metrics(curve, epoch_tokens=size) | {"parameters": parameters, "flops": flops}
+    if is_main():
+        save_chat(chat, out / "model", context_tokens=shape.context_tokens)
+        write_rows(out / "curve.parquet", polars.DataFrame([{"tokens": step.tokens, "loss_nats": step.loss_nats} for step in curve]))
+        say(f"train: last loss {numbers['loss_nats']:.3f} nats after {numbers['tokens']:,} tokens ({numbers['epochs']:.1f} epochs) -> {out}")
+    return run, numbers
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ import math
 import polars as pl
 import pytest
 
-from espalier.evaluate import bits_per_byte, exam_metrics, examine
+from espalier.evaluate import bits_per_byte, exam_metrics, examine, gold_losses
 from tests.worlds import Scripted
 
 ITEMS = [
@@ -130,3 +130,11 @@ def test_bits_per_byte_are_all_bits_over_all_bytes_with_one_byte_for_each_end():
     student = Student({"list : 4 9 .\n\nlast digit ?": (-3 * math.log(2), 2), "list : 4 9 2 .\n\nlargest digit ?": (-9 * math.log(2), 2)})
     assert bits_per_byte(student, reference) == pytest.approx((3 + 9) / (1 + 1 + 5 + 1))
     assert [answer for _, answer in student.scored] == ["9", "žaba"]
+
+
+def test_the_losses_alone_are_those_of_the_whole_exam_on_their_split_and_no_reply_is_asked_for():
+    student = Student()
+    found = gold_losses(student, items(), gold(), split="key")
+    assert found.rows() == [("i1", "foundational/digits/largest", 0.25), ("i3", "foundational/digits/last", 1.5)]
+    assert found.equals(examined().filter(pl.col("split") == "key").select("item", "leaf", "gold_loss"))
+    assert student.asked == []

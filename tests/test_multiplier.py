@@ -48,6 +48,7 @@ def test_beyond_twice_the_baselines_largest_size_k_is_a_bound():
     assert last.is_bound
     assert last.k == pytest.approx(BEYOND * 16000 / 16000)  # the arm needs its largest size, the baseline more than twice its own
     assert math.isinf(last.high)
+    assert last.low == last.k  # every draw lies above the bound
     inside = [one for one in found(curve(worth=8.0), curve(), points=50) if one.loss >= law(SIZES[-1])]
     assert [one.is_bound for one in inside] == [False] * len(inside)
     assert max(one.k for one in inside) == pytest.approx(8.0, rel=0.05)
@@ -82,6 +83,47 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
         nearest = min(found(arm, baseline, points=7, draws=100, seed=study), key=lambda one: abs(one.loss - loss))
         held += nearest.low <= 1.5 <= nearest.high
     assert 0.89 <= held / 200 <= 0.995, held
+
+
+def null_studies(runs):
+    """Studies of two arms that are worth the same: leaf effects shared by both, leaf effects of each arm's own, and noise of three seeds."""
+    for study in range(runs):
+        rng = np.random.default_rng(study)
+        shared = 0.3 * rng.standard_normal(LEAVES)
+        yield study, [curve(noise=0.03, rng=rng, leaf_effects=shared - shared.mean() + 0.1 * rng.standard_normal(LEAVES)) for _ in range(2)]
+
+
+def test_a_true_k_of_1_is_missed_3_to_7_percent_of_the_time_in_the_middle_and_at_the_arms_lowest_loss():
+    """In the middle +-2 standard errors of 400 studies are 2.2 points. At the lowest loss half of the draws' arms lie above it: left out, 24 % missed."""
+    missed = np.zeros(5)
+    for study, arms in null_studies(400):
+        missed += [not one.low <= 1 <= one.high for one in found(*arms, points=5, draws=100, seed=study)]
+    assert 0.03 <= missed[2:].mean() / 400 <= 0.07, missed / 400
+    assert 0.03 <= missed[-1] / 400 <= 0.07, missed / 400
+
+
+def test_a_bootstrap_over_seeds_and_leaves_as_if_they_were_items_misses_a_true_k_of_1_more_than_15_percent_of_the_time():
+    """The naive one: (seed, leaf) cells drawn one by one, the same for both arms; a leaf's own effect is counted three times, once for each seed."""
+    missed, loss = 0, float(law(np.array([5000.0]))[0])
+    for study, arms in null_studies(100):
+        rng, cells = np.random.default_rng(study), [arm.losses.reshape(len(SIZES), -1) for arm in arms]
+        picks = rng.integers(0, cells[0].shape[1], (100, cells[0].shape[1]))
+        ours, theirs = ([size_at(SIZES, falling(one[:, pick].mean(axis=1)), loss) for pick in picks] for one in cells)
+        low, high = np.quantile(np.divide(theirs, ours), [0.025, 0.975])
+        missed += not low <= 1 <= high
+    assert missed / 100 > 0.15, missed / 100
+
+
+def straight(sizes, *, worth=1.0):
+    """Losses that fall by 1 a doubling, from 5 at size 1000 / worth: by hand, one doubling beyond the last of five sizes is a loss of 0."""
+    return Curve(sizes, np.broadcast_to((5.0 - np.log2(worth * sizes / 1000))[:, None, None], (len(sizes), 2, LEAVES)).copy())
+
+
+def test_the_baseline_is_followed_to_just_under_twice_its_largest_size_and_not_beyond():
+    # The baseline has 1 at 16,000. 0.01 is reached at 2 ** 0.99 times that, inside; -0.01 at 2 ** 1.01 times, beyond.
+    for worth, is_bound in ((2**0.99, False), (2**1.01, True)):
+        last = found(straight(SIZES, worth=worth), straight(SIZES), points=5)[-1]
+        assert (last.is_bound, last.k) == (is_bound, pytest.approx(min(worth, BEYOND)))
 
 
 @pytest.mark.parametrize(

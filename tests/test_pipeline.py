@@ -112,6 +112,18 @@ def test_a_second_run_has_nothing_to_do(clone):
     assert "up to date" in done.stdout
 
 
+def test_sizes_rerun_the_training_and_what_follows_and_leave_the_student_of_the_whole_text_as_it_was(clone):
+    model, page = clone / "data/train/lab/1/model/model.safetensors", clone / "data/report/index.html"
+    alone = model.read_bytes()
+    assert "Not measured: with train.sizes" in page.read_text()
+    change(clone, train__sizes="[0.25, 0.5]")
+    done = shell(clone, "dvc", "repro")
+    assert stage_words(ran(done.stdout)) == {"train", "evaluate", "compare", "report"}, done.stderr[-2000:]
+    assert model.read_bytes() == alone
+    assert "reached with tokens of text" in page.read_text()
+    assert all(f"compare: {recipe} against direct, macro: worth " in done.stderr for recipe in RECIPES[1:])
+
+
 def test_an_edit_of_the_report_reruns_the_report_alone(clone):
     page = clone / "src/espalier/report/page.py"
     page.write_text(page.read_text() + "\n# a change\n")

@@ -7,17 +7,20 @@ from xml.etree import ElementTree
 
 import pytest
 
-from espalier import audit, compare
+from espalier import audit, compare, costs, worth
 from espalier.report import (
     FunnelRow,
     LeafAccuracy,
     LeafShare,
     LossPoint,
+    RecipeCost,
     Result,
     Sample,
     ScorerAudit,
+    SizePoint,
     SplitAccuracy,
     Study,
+    Worth,
     render_report,
     result_figure,
 )
@@ -28,6 +31,7 @@ from espalier.report.svg import Scale, cut, escape, log_ticks, spread, svg, tick
 from espalier.report.tables import metrics_table
 from espalier.report.theme import DARK, LIGHT
 from espalier.report.words import MINUS, NOTHING, fixed, headline, p_words, plain
+from espalier.report.worth import worth_chart
 
 HOSTILE = "<script>alert('x')</script><img src=\"https://evil.example/a.png\" onerror=alert(1)> & \u202e\x00\ud800 end"
 
@@ -61,6 +65,23 @@ def scorer_audit(recipe, scorer, **changes):
     return dataclasses.replace(row, **changes)
 
 
+def recipe_cost(recipe, **changes):
+    return dataclasses.replace(RecipeCost(recipe, 160_000, 1.79e12, 2e6, 4e5, 2.1e12, 3.89e12, 1.0, 1.0, 1.0, True, True, True), **changes)
+
+
+def sizes(*recipes):
+    shares = (0.25, 0.5, 1.0)
+    return tuple(SizePoint(r, seed, share, int(160_000 * share), 2 - share + seed / 100, 1.9 - share) for r in recipes for seed in (1, 2) for share in shares)
+
+
+def k_points(recipe, ks, *, weighting="macro", **changes):
+    losses = [1.6 - 0.2 * place for place in range(len(ks))]
+    return tuple(
+        dataclasses.replace(Worth(recipe, weighting, loss, 40_000 * 2**place, k, 0.8 * k, 1.3 * k, False, 3), **changes)
+        for place, (loss, k) in enumerate(zip(losses, ks, strict=True))
+    )
+
+
 def full_study():
     leaves = [
         ("foundational/digits/largest", "foundational", 1), ("foundational/digits/smallest", "foundational", 2),
@@ -80,6 +101,8 @@ def full_study():
         samples=(Sample("lab", leaves[0][0], "mix", "", "", "list : 4 9", "9"), Sample("lab", leaves[0][0], "filter", "wrong", "", "list : 4 9", "4")),
         validity={"lab": {"valid_share": 0.9, "valid_share_low": 0.88, "valid_share_high": 0.92}},
         diversity={"direct": {"effective_leaves": 1.84}}, costs={"lab": {"energy_wh": None}},
+        recipe_costs=(recipe_cost("direct"), recipe_cost("lab", total_flops=5.2e12, total_flops_ratio=1.337, equal_total_flops=False)),
+        sizes=sizes("direct", "lab"), worth=k_points("lab", (1.5, 2.0, 2.5)) + k_points("lab", (1.2, 1.3, 1.4), weighting="natural"),
     )
 
 
@@ -108,6 +131,9 @@ def test_hostile_text_in_every_field_stays_text():
         audit=(scorer_audit(HOSTILE, HOSTILE),),
         funnel=(FunnelRow(HOSTILE, HOSTILE, HOSTILE, 3),), samples=(Sample(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE),),
         diversity={HOSTILE: {HOSTILE: 1.0}},
+        recipe_costs=tuple(dataclasses.replace(row, recipe=HOSTILE) for row in study.recipe_costs),
+        sizes=tuple(dataclasses.replace(row, recipe=HOSTILE) for row in study.sizes),
+        worth=tuple(dataclasses.replace(row, recipe=HOSTILE) for row in study.worth),
     )
     page = render_report(hostile)
     found = Tags(page)
@@ -137,7 +163,7 @@ def test_page_and_figure_load_nothing():
         assert [way for way in ("url(", "@import", "<link") if way in written] == []
     assert "default-src 'none'" in page
     assert {value for name, value in Tags(page).attributes if name == "href"} == {
-        "#results", "#leaves", "#coverage", "#funnel", "#audit", "#samples", "#numbers",
+        "#results", "#leaves", "#coverage", "#worth", "#funnel", "#audit", "#samples", "#numbers",
     }
 
 
@@ -148,7 +174,9 @@ def test_every_drawing_is_well_formed_and_has_words_for_those_who_cannot_see_it(
         "Difference from direct in accuracy with 95% intervals", "Accuracy on every leaf of foundational by recipe",
         "Accuracy on every leaf of knowledge by recipe",
         "Share of every leaf in the training data of each recipe, largest first, log scale",
-        "Training loss of the students against tokens seen", "Rows of lab kept and dropped at every stage",
+        "Training loss of the students against tokens seen",
+        "Loss on the right answers against the tokens of text, log scale",
+        "How many times the text direct needs for the same loss, log scale, with 95% intervals", "Rows of lab kept and dropped at every stage",
     ]
 
 
@@ -220,11 +248,14 @@ def test_the_interval_and_the_p_value_stand_beside_the_verdict():
 def test_the_fields_of_a_result_are_the_columns_of_the_comparison():
     assert [field.name for field in dataclasses.fields(Result)] == list(compare.TABLE_SCHEMA)
     assert [field.name for field in dataclasses.fields(ScorerAudit)] == ["recipe", *audit.SCORER_SCHEMA]
+    assert [field.name for field in dataclasses.fields(RecipeCost)] == list(costs.SCHEMA)
+    assert [field.name for field in dataclasses.fields(SizePoint)] == list(worth.SIZES_SCHEMA)
+    assert [field.name for field in dataclasses.fields(Worth)] == list(worth.WORTH_SCHEMA)
 
 
 def test_an_empty_study_gives_a_page_that_says_what_is_missing():
     page = render_report(Study(title="t", commit="c", baseline="direct", confidence=0.95))
-    for words in ("The arms have not been compared", "Coverage has not been measured", "No loss curve", "No stage has reported", "No scorer was audited", "No samples"):
+    for words in ("The arms have not been compared", "Coverage has not been measured", "No loss curve", "No stage has reported", "No scorer was audited", "No samples", "Not measured: with train.sizes"):
         assert words in page
     ElementTree.fromstring(result_figure(Study(title="t", commit="c", baseline="direct", confidence=0.95)))
 
@@ -292,6 +323,64 @@ def test_the_audit_shows_every_scorer_with_its_intervals_the_best_first():
     values = ["0.81", "0.75", "95.0", "50.0", "93.0"]
     assert cells == [*(f'{value} <span class="range">({end})</span>' for value, end in zip(values, ends, strict=True)), "2 of 3"]
     assert re.findall(r'<td class="n">(.*?)</td>', section)[12:14] == [NOTHING, NOTHING]
+
+
+def section(page, name):
+    return page[page.index(f'<section id="{name}">') :].split("</section>")[0]
+
+
+def test_a_card_says_of_all_three_costs_whether_they_are_equal():
+    page = render_report(full_study())
+    words = "tokens of text: equal, 1.000 \u00d7; training FLOPs: equal, 1.000 \u00d7; total FLOPs: NOT equal, 1.337 \u00d7"
+    assert f'<p class="step range">{words}</p>' in page
+    unknown = dataclasses.replace(full_study(), recipe_costs=(recipe_cost("direct"), recipe_cost("lab", total_flops=None, total_flops_ratio=None, equal_total_flops=None)))
+    assert "training FLOPs: equal, 1.000 \u00d7; total FLOPs: not known</p>" in render_report(unknown)
+
+
+def test_the_costs_stand_under_the_results_with_their_ratios_to_the_baseline():
+    cells = re.findall(r'<td class="n">(.*?)</td>', section(render_report(full_study()), "results").split("Equal in what?")[1])
+    assert cells[:5] == ["160,000", "1.79e12", "2,000,000", "400,000", "3.89e12"]
+    assert cells[5] == '160,000 <span class="range">(equal, 1.000 \u00d7)</span>'
+    assert cells[9] == '5.20e12 <span class="range">(NOT equal, 1.337 \u00d7)</span>'
+
+
+def test_k_at_the_lowest_loss_stands_in_the_table_with_its_interval_on_both_weightings():
+    found = section(render_report(full_study()), "worth")
+    assert re.findall(r'<td class="n">(.*?)</td>', found) == [
+        "1.200", "160,000", '2.50 <span class="range">(2.00 to 3.25)</span>', "1.200", "160,000", '1.40 <span class="range">(1.12 to 1.82)</span>',
+    ]
+
+
+def test_a_bound_is_written_with_a_greater_than_drawn_as_an_open_triangle_and_left_out_of_the_line():
+    study = full_study()
+    last = dataclasses.replace(study.worth[2], is_bound=True, high=float("inf"))
+    bound = dataclasses.replace(study, worth=(*study.worth[:2], last, *study.worth[3:]))
+    page = section(render_report(bound), "worth")
+    assert '&gt; 2.50 <span class="range">(2.00 to no end)</span>' in page
+    drawing = worth_chart(bound).body
+    assert [len(points.split()) for points in re.findall(r'<polyline points="([^"]*)" class="stroke"', drawing)] == [2]
+    assert len(re.findall(r'<polygon points="[^"]*" class="open"', drawing)) == 1
+    assert "k &gt; 2.50 at 1.20" in drawing
+    assert len(re.findall(r'<polygon points="[^"]*" class="open"', worth_chart(study).body)) == 0
+
+
+def test_the_interval_of_k_is_drawn_inside_the_plot_even_without_an_end():
+    endless = dataclasses.replace(full_study(), worth=k_points("lab", (1.5, 2.0, 2.5), low=0.0, high=float("inf")))
+    [band] = re.findall(r'<polygon points="([^"]*)" class="band"', worth_chart(endless).body)
+    heights = [float(point.split(",")[1]) for point in band.split()]
+    assert len(heights) == 6
+    assert 14 <= min(heights) < max(heights) <= 276
+
+
+def test_k_from_one_seed_says_so_beside_its_interval():
+    found = section(render_report(dataclasses.replace(full_study(), worth=k_points("lab", (1.5, 2.0), n_seeds=1))), "worth")
+    assert '2.00 <span class="range">(1.60 to 2.60, one seed)</span>' in found
+
+
+def test_a_recipe_that_reaches_no_loss_of_the_baseline_says_so_in_the_table():
+    found = section(render_report(dataclasses.replace(full_study(), worth=())), "worth")
+    assert found.count("less than its text: it reaches none of the losses") == 2
+    assert "needs so many times the text" not in found
 
 
 def test_precision_at_a_cut_that_misses_the_target_is_grey():

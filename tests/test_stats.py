@@ -19,15 +19,15 @@ def difference(arm, baseline, leaf_index, weights, *, draws=20_000, seed=0):
     )
 
 
-def null_arms(rng, *, leaf=0.8, seed=0.15, cell=0.3):
-    """Two arms of right/wrong outcomes with the same true accuracy: logits of leaf, item, training seed and (seed, leaf) cell."""
+def null_arms(rng, *, n=2, leaf=0.8, seed=0.15, cell=0.3):
+    """`n` arms of right/wrong outcomes with the same true accuracy: logits of leaf, item, training seed and (seed, leaf) cell."""
     shared = rng.normal(0, 1.2, LEAVES)[LEAF_INDEX] + rng.normal(0, 0.7, LEAF_INDEX.size)
 
     def arm():
         own = rng.normal(0, leaf, LEAVES) + rng.normal(0, seed, (SEEDS, 1)) + rng.normal(0, cell, (SEEDS, LEAVES))
         return (rng.random((SEEDS, LEAF_INDEX.size)) < 1 / (1 + np.exp(-shared - own[:, LEAF_INDEX]))).astype(float)
 
-    return arm(), arm()
+    return [arm() for _ in range(n)]
 
 
 def rejected_share(skew, runs=1000, **noise):
@@ -56,6 +56,18 @@ def test_a_bootstrap_over_items_rejects_the_same_null_more_than_10_percent_of_th
         low, high = np.quantile(drawn, [0.025, 0.975])
         rejected += low > 0 or high < 0
     assert rejected / 200 > 0.10
+
+
+def test_of_three_arms_that_are_no_better_holm_lets_one_through_at_most_7_percent_of_the_time_and_bare_p_values_twice_as_often():
+    """Family-wise: the share of 1,000 studies in which any of three arms is called different from the baseline that they share (5.7 % of 4,000)."""
+    rng, weights, bare, adjusted = np.random.default_rng(21), np.ones(LEAVES), 0, 0
+    for i in range(1000):
+        baseline, *arms = null_arms(rng, n=4)
+        p_values = [difference(arm, baseline, LEAF_INDEX, weights, draws=200, seed=i).p for arm in arms]
+        bare += min(p_values) < 0.05
+        adjusted += min(stats.holm(p_values)) < 0.05
+    assert 0.03 <= adjusted / 1000 <= 0.07
+    assert bare / 1000 > 0.10
 
 
 def test_leaves_count_alike_however_many_items_they_have():
@@ -165,6 +177,19 @@ def test_the_minimal_detectable_difference_is_2_8_standard_errors_for_many_leave
     assert stats.minimal_detectable_difference(0.1, 1000, confidence=0.95) == pytest.approx(0.2802, rel=0.003)
     # t(4): 2.776 + 0.941 = 3.717
     assert stats.minimal_detectable_difference(0.1, 4, confidence=0.95) == pytest.approx(0.3717, rel=0.001)
+
+
+def test_a_true_difference_as_large_as_the_minimal_detectable_one_is_found_four_times_in_five():
+    """300 studies: the difference is the mean of what 300 other studies of the same noise say they could find; 80 % +- 3 standard errors of 2.3 points."""
+    rng, weights = np.random.default_rng(22), np.ones(LEAVES)
+
+    def found(gain, seed):
+        arm, baseline = (rng.normal(mean, 0.2, LEAVES) + rng.normal(0, 0.05, (SEEDS, 1)) + rng.normal(0, 0.1, (SEEDS, LEAVES)) for mean in (gain, 0.0))
+        return difference(arm, baseline, range(LEAVES), weights, draws=200, seed=seed)
+
+    noise = [found(0.0, i) for i in range(300)]
+    gain = float(np.mean([stats.minimal_detectable_difference(one.standard_error, one.degrees_of_freedom, confidence=0.95) for one in noise]))
+    assert 0.73 <= np.mean([found(gain, i).p < 0.05 for i in range(300)]) <= 0.87
 
 
 @pytest.mark.parametrize(

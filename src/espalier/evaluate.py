@@ -65,3 +65,14 @@ def exam_metrics(results: polars.DataFrame, weights: dict[str, float], *, bits: 
         some = by_leaf.filter(polars.col("split") == split)["right"]
         numbers |= {f"accuracy_{split}": float(some.mean() or 0.0)} if len(some) else {}
     return numbers
+
+
+def gold_losses(student: Teacher, items: polars.DataFrame, gold: polars.DataFrame, *, split: str) -> polars.DataFrame:
+    """The gold answers' losses alone (no reply is drawn, which takes most of an exam's time), of the items of one split, sorted by item.
+
+    item, leaf, gold_loss in nats a token.
+    """
+    rows = items.filter(polars.col("split") == split).join(gold, on="item", how="inner", validate="1:1").sort("item")
+    asked = [ask(context, query) for context, query in rows.select("context", "query").iter_rows()]
+    losses = student.score(list(zip(asked, rows["answer"], strict=True)))
+    return rows.select("item", "leaf", polars.Series("gold_loss", [-total / tokens for total, tokens in losses], dtype=polars.Float64))

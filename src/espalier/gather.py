@@ -4,7 +4,20 @@ from collections.abc import Mapping
 
 import polars
 
-from espalier.report import FunnelRow, LeafAccuracy, LeafShare, LossPoint, Result, Sample, ScorerAudit, SplitAccuracy, Study
+from espalier.report import (
+    FunnelRow,
+    LeafAccuracy,
+    LeafShare,
+    LossPoint,
+    RecipeCost,
+    Result,
+    Sample,
+    ScorerAudit,
+    SizePoint,
+    SplitAccuracy,
+    Study,
+    Worth,
+)
 from espalier.text import effective_leaves
 
 TITLE = "espalier: the built-in world"
@@ -50,6 +63,9 @@ def gather_study(
         validity={recipe: {name: metrics[recipe, "score"][name] for name in VALIDITY} for recipe in recipes},
         diversity={recipe: metrics[recipe, "diversity"] for recipe in recipes},
         costs={recipe: _costs(metrics[recipe, "answer"], metrics[recipe, "mix"]) for recipe in recipes},
+        recipe_costs=tuple(RecipeCost(**row) for row in tables["costs"].to_dicts()),
+        sizes=tuple(SizePoint(**row) for row in tables["sizes"].to_dicts()),
+        worth=tuple(Worth(**row) for row in tables["worth"].to_dicts()),
     )
 
 

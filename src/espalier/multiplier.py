@@ -47,7 +47,8 @@ def multipliers(
 
     Intervals are percentiles over draws: leaves with replacement (the same for both arms: the pairing), and for each arm and size an error of the mean over its
     seeds, by Student's t; its variance is pooled over the arm's sizes (three seeds resampled alone held the truth 88 % of the time). With one seed the noise of
-    training is missing. A loss that a draw's arm does not reach gives no k there.
+    training is missing. Where a draw's arm lies above the loss its curve is followed as the baseline's is: with such draws left out, the interval at the arm's
+    lowest loss missed a true k of 1 in 24 % of 300 simulated studies, with them in 5 %.
 
     Raises: ValueError for fewer than LEAST_SIZES sizes, sizes that do not rise, or arrays that do not fit; [] when no loss is shared by the curves.
     """
@@ -62,8 +63,11 @@ def multipliers(
     drawn = np.array([_draw(arm, baseline, weights, losses, rng) for _ in range(draws)])
     found = [_ratio(arm.sizes, ours, baseline.sizes, theirs, float(loss)) for loss in losses]
     tail = (1 - confidence) / 2
+    ends = [_percentiles(column, tail) for column in drawn.T]
     return [
-        Multiplier(float(loss), k, *_percentiles(column, tail), is_bound=is_bound) for loss, (k, is_bound), column in zip(losses, found, drawn.T, strict=True)
+        # Draws that do not reach the loss lie above the bound, so the bound itself is the most that `low` can say.
+        Multiplier(float(loss), k, min(low, k) if is_bound else low, high, is_bound)
+        for loss, (k, is_bound), (low, high) in zip(losses, found, ends, strict=True)
     ]
 
 
@@ -99,10 +103,9 @@ def size_at(sizes: Floats, losses: Floats, loss: float) -> float:
 
 
 def _ratio(sizes: Floats, losses: Floats, base_sizes: Floats, base_losses: Floats, loss: float) -> tuple[float, bool]:
-    """(k, whether it is only a bound); nan where the arm does not reach the loss."""
+    """(k, whether it is only a bound) at a loss that the arm reaches."""
     own = size_at(sizes, losses, loss)
-    if math.isinf(own):
-        return math.nan, False
+    assert math.isfinite(own), (loss, losses)
     needed = _followed(base_sizes, base_losses, loss)
     return min(needed, BEYOND * base_sizes[-1]) / own, math.isinf(needed)
 
@@ -118,14 +121,14 @@ def _followed(sizes: Floats, losses: Floats, loss: float) -> float:
 
 
 def _draw(arm: Curve, baseline: Curve, weights: Floats, losses: Floats, rng: np.random.Generator) -> list[float]:
-    """k at each loss for one draw; inf where the baseline does not reach it, nan where the arm does not."""
+    """k at each loss for one draw; inf where the baseline alone does not reach it, 0 where the arm alone does not, nan where neither does."""
     drawn = weights * rng.multinomial(len(weights), np.full(len(weights), 1 / len(weights)))
     drawn /= drawn.sum()
     ours, theirs = (falling(curve.losses.mean(axis=1) @ drawn + _seed_errors(curve.losses @ weights, rng)) for curve in (arm, baseline))
     # Leaves differ in difficulty, and a draw of hard ones lifts both curves alike: the losses asked for are lifted with them.
     lift = float(drawn @ baseline.losses.mean(axis=(0, 1)) - weights @ baseline.losses.mean(axis=(0, 1)))
-    found = [_ratio(arm.sizes, ours, baseline.sizes, theirs, float(loss) + lift) for loss in losses]
-    return [math.inf if is_bound else k for k, is_bound in found]
+    own, needed = ([_followed(curve.sizes, means, float(loss) + lift) for loss in losses] for curve, means in ((arm, ours), (baseline, theirs)))
+    return [math.nan if math.isinf(n) and math.isinf(o) else n / o for n, o in zip(needed, own, strict=True)]
 
 
 def _seed_errors(by_seed: Floats, rng: np.random.Generator) -> Floats:

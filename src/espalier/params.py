@@ -153,6 +153,9 @@ def _check_sizes(params: Params, file: str) -> None:
             f"{file}: train.optimizer.batch_tokens is {params.train.optimizer.batch_tokens}, no multiple of tokens.context_tokens "
             f"{params.tokens.context_tokens}; a batch holds whole sequences"
         )
+    sizes = params.train.sizes
+    if sizes and (len(sizes) < 2 or any(smaller >= larger for smaller, larger in zip(sizes, (*sizes[1:], 1.0), strict=True))):
+        raise ParamsError(f"{file}: train.sizes is {list(sizes)}; it must be [], or two shares and more that rise and stay below 1")
 
 
 def _check_filter(params: Params, file: str) -> None:

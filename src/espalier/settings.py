@@ -162,6 +162,7 @@ class Train:
     micro_batch: Annotated[int, Within(0, 10**6)]
     gradient_checkpointing: bool
     checkpoint_steps: Count
+    sizes: tuple[Annotated[float, Within(0, 1, above=True)], ...]
     optimizer: Optimizer
 
 

@@ -2,14 +2,28 @@
 
     study    what a report is made of            words    numbers and verdicts in words
     svg      elements, scales, ticks, labels     theme    colours and type
-    forest charts leaves funnel                  the drawings
-    tables audit samples page figure             what the stage writes
+    forest charts leaves funnel worth            the drawings
+    tables audit costs samples page figure       what the stage writes
 """
 
 from espalier.report.figure import result_figure
 from espalier.report.page import render_report
-from espalier.report.study import FunnelRow, LeafAccuracy, LeafShare, LossPoint, Result, Sample, ScorerAudit, SplitAccuracy, Study
+from espalier.report.study import (
+    FunnelRow,
+    LeafAccuracy,
+    LeafShare,
+    LossPoint,
+    RecipeCost,
+    Result,
+    Sample,
+    ScorerAudit,
+    SizePoint,
+    SplitAccuracy,
+    Study,
+    Worth,
+)
 
 __all__ = [
-    "FunnelRow", "LeafAccuracy", "LeafShare", "LossPoint", "Result", "Sample", "ScorerAudit", "SplitAccuracy", "Study", "render_report", "result_figure",
+    "FunnelRow", "LeafAccuracy", "LeafShare", "LossPoint", "RecipeCost", "Result", "Sample", "ScorerAudit", "SizePoint", "SplitAccuracy", "Study", "Worth",
+    "render_report", "result_figure",
 ]

@@ -32,7 +32,7 @@ def coverage_chart(study: Study) -> Drawing:
     words = {recipe: (recipe, _leaf_words(study, recipe, len(values))) for recipe, values in shares.items()}
     parts = [_share_axis(y, even=1 / most), _leaf_axis(x, most)]
     parts += [_line(study, recipe, [points], points) for recipe, points in lines.items()]
-    parts.append(_line_labels(study, {recipe: points[-1] for recipe, points in lines.items()}, words))
+    parts.append(line_labels(study, {recipe: points[-1] for recipe, points in lines.items()}, words))
     return Drawing(WIDTH, HEIGHT, "".join(parts), "Share of every leaf in the training data of each recipe, largest first, log scale")
 
 
@@ -57,7 +57,7 @@ def loss_chart(study: Study) -> Drawing:
         parts.append(_line(study, recipe, list(students.values()), mean_line))
         ends[recipe] = (mean_line or next(iter(students.values())))[-1]
         words[recipe] = (recipe, f"ends at {fixed(means[-1][1], 3)}" if means else "")
-    parts.append(_line_labels(study, ends, words))
+    parts.append(line_labels(study, ends, words))
     return Drawing(WIDTH, HEIGHT, "".join(parts), "Training loss of the students against tokens seen")
 
 
@@ -66,7 +66,7 @@ def _line(study: Study, recipe: str, thin: Sequence[Sequence[tuple[float, float]
     return group(*drawn, class_=hue(recipes_of(study).index(recipe)), title=recipe)
 
 
-def _line_labels(study: Study, ends: Mapping[str, tuple[float, float]], words: Mapping[str, tuple[str, str]]) -> str:
+def line_labels(study: Study, ends: Mapping[str, tuple[float, float]], words: Mapping[str, tuple[str, str]]) -> str:
     """The name of every line beside its end, moved apart where ends are close, with a thin leader to each."""
     places = spread([y for _, y in ends.values()], gap=LABEL_GAP, low=TOP + 8, high=BOTTOM - 12)
     parts = []
@@ -115,11 +115,11 @@ def _loss_axis(y: Scale) -> str:
 def _token_axis(x: Scale) -> str:
     parts = [line(LEFT, BOTTOM, RIGHT, BOTTOM, class_="axis")]
     for tick in ticks(0, x.high, at_most=5):
-        parts.append(text(x(tick), BOTTOM + 18, _tokens(tick), class_="quiet", anchor="middle"))
+        parts.append(text(x(tick), BOTTOM + 18, tokens_words(tick), class_="quiet", anchor="middle"))
     return "".join(parts) + text((LEFT + RIGHT) / 2, BOTTOM + 38, "training tokens", class_="quiet", anchor="middle")
 
 
-def _tokens(n: float) -> str:
+def tokens_words(n: float) -> str:
     """1.5 M, 300 K, 2 B."""
     for size, letter in ((1e9, " B"), (1e6, " M"), (1e3, " K")):
         if n >= size:

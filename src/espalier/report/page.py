@@ -6,6 +6,7 @@ policy forbids the page to load or run anything, should an escape ever be forgot
 
 from espalier.report.audit import audit_section
 from espalier.report.charts import SKIPPED_SHARE, coverage_chart, loss_chart
+from espalier.report.costs import cost_section, equality_words
 from espalier.report.forest import forest
 from espalier.report.funnel import funnel_charts
 from espalier.report.leaves import leaf_charts
@@ -23,6 +24,8 @@ from espalier.report.tables import (
 )
 from espalier.report.theme import CHART_CSS, PAGE_CSS, THEME_CSS, hue
 from espalier.report.words import WEIGHTING_NAMES, arms, difference_words, find, headline, mean_words, p_words, range_words
+from espalier.report.worth import WORDS as WORTH_WORDS
+from espalier.report.worth import size_chart, worth_chart, worth_table
 
 QUESTION = "Which way of making synthetic data trains the better small model at equal cost, and is the difference real?"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -33,6 +36,7 @@ def render_report(study: Study) -> str:
     sections = [
         ("results", "Results", _results(study)), ("leaves", "Accuracy by leaf", _leaves(study)),
         ("coverage", "Coverage and training", _coverage(study)),
+        ("worth", "Worth of the text", _worth(study)),
         ("funnel", "Kept and dropped", _funnel(study)),
         ("audit", "Filter audit", audit_section(study) or _absent("No scorer was audited: no row has a verdict.")),
         ("samples", "Samples", samples_section(study)),
@@ -82,6 +86,8 @@ def _card(study: Study, recipe: str) -> str:
                 f'<p class="step"><b>{escape(difference_words(result))}</b> points {verdict_words(result.verdict)}</p>'
                 f'<p class="range">{escape(name)}: {escape(interval)}, {escape(p_words(result.p_holm))}</p>'
             )
+    if equal := equality_words(study, recipe):
+        steps.append(f'<p class="step range">{escape(equal)}</p>')
     place = recipes_of(study).index(recipe)
     return (
         f'<div class="card {hue(place)}"><h3>{escape(recipe)}</h3><p class="quiet">{escape(_means(study, recipe))}</p>'
@@ -109,7 +115,18 @@ def _results(study: Study) -> str:
         "interval may leave out 0 and the verdict still say within noise. The effect is the difference in standard deviations between "
         "leaves. The smallest difference it could show is what this study finds four times in five.</p>"
     )
-    return _charts(charts) + words + tables
+    return _charts(charts) + words + tables + cost_section(study)
+
+
+def _worth(study: Study) -> str:
+    if not any(is_number(point.loss_macro_nats) for point in study.sizes):
+        return _absent("Not measured: with train.sizes students of parts of the text are trained too.")
+    note = "every leaf equal; thick: mean over seeds; thin: each seed"
+    figures = [_figure(size_chart(study), "Loss on the right answers by size of text, nats per token", note)]
+    if any(is_number(point.k) for point in study.worth):
+        note = f"every leaf equal, {study.confidence:.0%} interval; thin: natural frequencies; open: k is larger"
+        figures.append(_figure(worth_chart(study), f"k: {study.baseline} needs so many times the text for the same loss", note))
+    return WORTH_WORDS + _charts(figures) + worth_table(study)
 
 
 def _leaves(study: Study) -> str:

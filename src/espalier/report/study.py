@@ -1,6 +1,6 @@
 """What a report is made of: plain values, one dataclass per kind of row. The stage `report` fills them from files.
 
-The fields of Result, LeafAccuracy and SplitAccuracy are the columns of the tables of `compare`, so that
+The fields of Result, LeafAccuracy, SplitAccuracy, RecipeCost, SizePoint and Worth are the columns of the tables of `compare`, so that
 `tuple(Result(**row) for row in table.to_dicts())` fills them. None or NaN stands for "not measured".
 """
 
@@ -67,6 +67,52 @@ class LossPoint:
     seed: int
     tokens: int
     loss_nats: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeCost:
+    """What a recipe cost, its ratios to the baseline and what counts as equal: the columns of espalier.costs; None where it is not known."""
+
+    recipe: str
+    tokens: float
+    train_flops: float
+    read_tokens: float | None
+    written_tokens: float | None
+    generation_flops: float | None
+    total_flops: float | None
+    tokens_ratio: float | None
+    train_flops_ratio: float | None
+    total_flops_ratio: float | None
+    equal_tokens: bool | None
+    equal_train_flops: bool | None
+    equal_total_flops: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class SizePoint:
+    """The losses on the right answers, nats per token, of a student of a part of the text: `share` of it, so many tokens."""
+
+    recipe: str
+    seed: int
+    share: float
+    text_tokens: int
+    loss_macro_nats: float
+    loss_natural_nats: float
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """k of a recipe at a loss, which it has with so many tokens of text; losses fall. high: inf for no end; is_bound: the truth is above k."""
+
+    recipe: str
+    weighting: str
+    loss_nats: float
+    text_tokens: float
+    k: float
+    low: float
+    high: float
+    is_bound: bool
+    n_seeds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +202,14 @@ class Study:
     validity: Metrics = field(default_factory=dict)
     diversity: Metrics = field(default_factory=dict)
     costs: Metrics = field(default_factory=dict)
+    recipe_costs: tuple[RecipeCost, ...] = ()
+    sizes: tuple[SizePoint, ...] = ()
+    worth: tuple[Worth, ...] = ()
 
 
 def recipes_of(study: Study) -> tuple[str, ...]:
     """Every recipe of the study, the baseline first and the others as they come: a recipe keeps its place in every chart."""
-    rows = (study.results, study.leaves, study.losses, study.coverage, study.funnel, study.audit, study.samples)
+    rows = (study.results, study.leaves, study.losses, study.coverage, study.funnel, study.audit, study.samples, study.recipe_costs, study.sizes, study.worth)
     named = [row.recipe for group in rows for row in group]
     return unique([study.baseline, *named, *study.validity, *study.diversity, *study.costs])
 

@@ -45,6 +45,7 @@ font-variant-numeric:tabular-nums}
 .chart .open{fill:var(--paper);stroke:currentColor;stroke-width:2}
 .chart .bar{fill:currentColor}
 .chart .pale{fill:currentColor;opacity:.28}
+.chart .band{fill:currentColor;opacity:.13}
 .chart .stroke{stroke:currentColor;stroke-width:2.25;fill:none;stroke-linejoin:round;stroke-linecap:round}
 .chart .thin{stroke:currentColor;stroke-width:1.1;fill:none;opacity:.4;stroke-linejoin:round}
 .chart .grid{stroke:var(--faint);stroke-width:1}
