@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from espalier.evaluate import bits_per_byte, exam_metrics, examine
+from espalier.evaluate import bits_per_byte, exam_metrics, examine, reference_losses
 from espalier.io import read_rows, write_json, write_rows
 from espalier.log import say
 from espalier.stage import stage
@@ -14,7 +14,7 @@ from stages._world import read_world
 @stage("evaluate", items=("recipe", "seed"), reads=("world", "evaluate", "teacher.skew"))
 def main(params, recipe, seed):
     """Examine a student."""
-    settings, exam = params.evaluate, Path("data/exam")
+    settings, exam, out = params.evaluate, Path("data/exam"), Path("data/evaluate") / recipe / seed
     student = HfTeacher(Path("data/train") / recipe / seed / "model", batch=settings.batch_items)
     results = examine(
         student,
@@ -25,8 +25,10 @@ def main(params, recipe, seed):
     )
     leaves = read_rows("data/taxonomy/leaves.parquet")
     weights = dict(zip(leaves["leaf"], weights_by_rank(leaves["rank"].to_list(), params.teacher.skew), strict=True))
-    numbers = exam_metrics(results, weights, bits=bits_per_byte(student, read_rows(exam / "reference.parquet")))
-    write_rows(f"data/evaluate/{recipe}/{seed}/items.parquet", results)
+    losses = reference_losses(student, read_rows(exam / "reference.parquet"))
+    numbers = exam_metrics(results, weights, bits=bits_per_byte(losses))
+    write_rows(out / "items.parquet", results)
+    write_rows(out / "reference.parquet", losses)
     write_json(f"metrics/evaluate/{recipe}/{seed}.json", {"evaluate": {recipe: {seed: numbers}}})
     say(f"evaluate: {recipe}, seed {seed}: {numbers['accuracy_macro']:.1%} right, gold loss {numbers['gold_loss_macro_nats']:.3f} nats")
 
