@@ -1,4 +1,4 @@
-"""Examines one student item by item, and measures its bits per byte on reference text."""
+"""Examines one student item by item, measures its bits per byte on reference text, and asks it the tasks of `evaluate.tasks`."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from espalier.log import say
 from espalier.stage import stage
 from espalier.stats import weights_by_rank
 from espalier.teachers.hf import HfTeacher
+from stages._tasks import opened_tasks
 from stages._world import read_world
 
 
@@ -15,20 +16,19 @@ from stages._world import read_world
 def main(params, recipe, seed):
     """Examine a student."""
     settings, exam, out = params.evaluate, Path("data/exam"), Path("data/evaluate") / recipe / seed
-    student = HfTeacher(Path("data/train") / recipe / seed / "model", batch=settings.batch_items)
-    results = examine(
-        student,
-        read_rows(exam / "items.parquet"),
-        read_rows(exam / "gold.parquet"),
-        max_tokens=settings.max_tokens,
-        grade=read_world(params).grade,
-    )
+    folder = Path("data/train") / recipe / seed / "model"
+    with opened_tasks(settings) as ask_tasks:
+        student = HfTeacher(folder, batch=settings.batch_items)
+        items, gold = read_rows(exam / "items.parquet"), read_rows(exam / "gold.parquet")
+        results = examine(student, items, gold, max_tokens=settings.max_tokens, grade=read_world(params).grade)
+        losses = reference_losses(student, read_rows(exam / "reference.parquet"))
+        task_numbers, task_items = ask_tasks(folder)
     leaves = read_rows("data/taxonomy/leaves.parquet")
     weights = dict(zip(leaves["leaf"], weights_by_rank(leaves["rank"].to_list(), params.teacher.skew), strict=True))
-    losses = reference_losses(student, read_rows(exam / "reference.parquet"))
-    numbers = exam_metrics(results, weights, bits=bits_per_byte(losses))
-    write_rows(out / "items.parquet", results)
-    write_rows(out / "reference.parquet", losses)
+    numbers = exam_metrics(results, weights, bits=bits_per_byte(losses)) | task_numbers
+    for name, rows in (("items", results), ("reference", losses), ("tasks", task_items)):
+        if rows is not None:
+            write_rows(out / f"{name}.parquet", rows)
     write_json(f"metrics/evaluate/{recipe}/{seed}.json", {"evaluate": {recipe: {seed: numbers}}})
     say(f"evaluate: {recipe}, seed {seed}: {numbers['accuracy_macro']:.1%} right, gold loss {numbers['gold_loss_macro_nats']:.3f} nats")
 
