@@ -18,6 +18,7 @@ help:  ## what there is to make
 $(READY): requirements.txt
 	python3 -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps lm_eval==0.4.13
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	$(BIN)/python -m compileall -q $(VENV)/lib >/dev/null || true
 	$(BIN)/python -c "from espalier.pairs import near_clusters; from espalier.settings import Dedup; near_clusters(['a'], Dedup(0.8, 5, 128))"

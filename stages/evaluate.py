@@ -1,36 +1,40 @@
-"""Examines one student item by item, and measures its bits per byte on reference text; those of nested parts of its text by the gold answers' losses alone."""
+"""Examines one student item by item, measures its bits per byte on reference text, and asks it the tasks of `evaluate.tasks`.
+
+Students of nested parts of its text are measured by the gold answers' losses alone.
+"""
 
 from pathlib import Path
 
 import polars
 
-from espalier.evaluate import bits_per_byte, exam_metrics, examine, gold_losses
+from espalier.evaluate import bits_per_byte, exam_metrics, examine, gold_losses, reference_losses
 from espalier.io import read_rows, write_json, write_rows
 from espalier.log import say
 from espalier.stage import stage
 from espalier.stats import weights_by_rank
 from espalier.teachers.hf import HfTeacher
+from stages._tasks import opened_tasks
 from stages._world import read_world
 
 
 @stage("evaluate", items=("recipe", "seed"), reads=("world", "evaluate", "teacher.skew", "train.sizes"))
 def main(params, recipe, seed):
     """Examine a student."""
-    settings, exam = params.evaluate, Path("data/exam")
-    student = HfTeacher(Path("data/train") / recipe / seed / "model", batch=settings.batch_items)
-    results = examine(
-        student,
-        read_rows(exam / "items.parquet"),
-        read_rows(exam / "gold.parquet"),
-        max_tokens=settings.max_tokens,
-        grade=read_world(params).grade,
-    )
+    settings, exam, out = params.evaluate, Path("data/exam"), Path("data/evaluate") / recipe / seed
+    folder = Path("data/train") / recipe / seed / "model"
+    with opened_tasks(settings) as ask_tasks:
+        student = HfTeacher(folder, batch=settings.batch_items)
+        items, gold = read_rows(exam / "items.parquet"), read_rows(exam / "gold.parquet")
+        results = examine(student, items, gold, max_tokens=settings.max_tokens, grade=read_world(params).grade)
+        losses = reference_losses(student, read_rows(exam / "reference.parquet"))
+        task_numbers, task_items = ask_tasks(folder)
     leaves = read_rows("data/taxonomy/leaves.parquet")
     weights = dict(zip(leaves["leaf"], weights_by_rank(leaves["rank"].to_list(), params.teacher.skew), strict=True))
-    numbers = exam_metrics(results, weights, bits=bits_per_byte(student, read_rows(exam / "reference.parquet")))
-    write_rows(f"data/evaluate/{recipe}/{seed}/items.parquet", results)
-    if params.train.sizes:
-        write_rows(f"data/evaluate/{recipe}/{seed}/sizes.parquet", _losses_by_size(recipe, seed, results, settings.batch_items))
+    numbers = exam_metrics(results, weights, bits=bits_per_byte(losses)) | task_numbers
+    sizes = _losses_by_size(recipe, seed, results, settings.batch_items) if params.train.sizes else None
+    for name, rows in (("items", results), ("reference", losses), ("tasks", task_items), ("sizes", sizes)):
+        if rows is not None:
+            write_rows(out / f"{name}.parquet", rows)
     write_json(f"metrics/evaluate/{recipe}/{seed}.json", {"evaluate": {recipe: {seed: numbers}}})
     say(f"evaluate: {recipe}, seed {seed}: {numbers['accuracy_macro']:.1%} right, gold loss {numbers['gold_loss_macro_nats']:.3f} nats")
 

@@ -3,7 +3,7 @@ import math
 import polars as pl
 import pytest
 
-from espalier.evaluate import bits_per_byte, exam_metrics, examine, gold_losses
+from espalier.evaluate import bits_per_byte, exam_metrics, examine, gold_losses, reference_losses
 from tests.worlds import Scripted
 
 ITEMS = [
@@ -125,10 +125,16 @@ def test_natural_shares_of_the_leaves_that_were_examined_add_up_to_one():
     assert exam_metrics(some, WEIGHTS, bits=0.0)["accuracy_natural"] == pytest.approx(0.5 / 0.7)
 
 
-def test_bits_per_byte_are_all_bits_over_all_bytes_with_one_byte_for_each_end():
-    reference = pl.DataFrame({"context": ["list : 4 9 .", "list : 4 9 2 ."], "query": ["last digit ?", "largest digit ?"], "answer": ["9", "žaba"]})
-    student = Student({"list : 4 9 .\n\nlast digit ?": (-3 * math.log(2), 2), "list : 4 9 2 .\n\nlargest digit ?": (-9 * math.log(2), 2)})
-    assert bits_per_byte(student, reference) == pytest.approx((3 + 9) / (1 + 1 + 5 + 1))
+REFERENCE = pl.DataFrame({"context": ["list : 4 9 .", "list : 4 9 2 ."], "query": ["last digit ?", "largest digit ?"], "answer": ["9", "žaba"]})
+BITS = {"list : 4 9 .\n\nlast digit ?": (-3 * math.log(2), 2), "list : 4 9 2 .\n\nlargest digit ?": (-9 * math.log(2), 2)}
+
+
+def test_the_loss_on_reference_text_is_kept_by_document_with_one_byte_for_its_end():
+    student = Student(BITS)
+    losses = reference_losses(student, REFERENCE)
+    assert losses.select("document", "bytes").rows() == [(0, 1 + 1), (1, 5 + 1)]  # ž has two bytes
+    assert losses["bits"].to_list() == pytest.approx([3, 9])
+    assert losses["loss_nats"].to_list() == pytest.approx([3 * math.log(2), 9 * math.log(2)])
     assert [answer for _, answer in student.scored] == ["9", "žaba"]
 
 
@@ -138,3 +144,8 @@ def test_the_losses_alone_are_those_of_the_whole_exam_on_their_split_and_no_repl
     assert found.rows() == [("i1", "foundational/digits/largest", 0.25), ("i3", "foundational/digits/last", 1.5)]
     assert found.equals(examined().filter(pl.col("split") == "key").select("item", "leaf", "gold_loss"))
     assert student.asked == []
+
+
+def test_bits_per_byte_are_all_bits_over_all_bytes_not_the_mean_of_the_documents():
+    longer = REFERENCE.with_columns(answer=pl.Series(["9", "a frog that is green"]))
+    assert bits_per_byte(reference_losses(Student(BITS), longer)) == pytest.approx((3 + 9) / (2 + 21))  # the documents' mean would be 0.96

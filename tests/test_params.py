@@ -96,6 +96,7 @@ def test_a_setting_that_is_not_written_is_named(name):
         ({"score": 3}, "score is 3; it must be a mapping"),
         ({"recipes": ["plain"]}, "recipes is ['plain']; it must be a mapping"),
         ({"study.seeds": 3}, "study.seeds is 3; it must be a list"),
+        ({"evaluate.tasks": "blimp"}, 'evaluate.tasks is "blimp"; it must be a list'),
         ({"study.seeds": [1, "two"]}, 'study.seeds[1] is "two"; it must be a whole number'),
         ({"recipes.plain.steps.query": 4}, "recipes.plain.steps.query is 4; it must be a word"),
     ],
@@ -128,6 +129,8 @@ def test_a_value_of_the_wrong_type_is_shown_beside_the_wanted_one(changes, expec
         ({"train.sizes": [0, 0.5]}, "train.sizes[0] is 0.0; it must lie in above 0 .. 1"),
         ({"teacher.engine": "magic"}, 'teacher.engine is "magic"; known: hf, ray, server, vllm'),
         ({"recipes.plain.leaves": "taxonomie"}, 'recipes.plain.leaves is "taxonomie"; did you mean "taxonomy"?'),
+        ({"evaluate.task_form": "chatt"}, 'evaluate.task_form is "chatt"; did you mean "chat"?'),
+        ({"evaluate.task_items": -1}, "evaluate.task_items is -1; it must lie in 0 .. 100,000,000"),
     ],
 )
 def test_a_value_out_of_its_range_is_shown_beside_the_range(changes, expected):
@@ -149,6 +152,9 @@ def test_the_ends_of_a_range_belong_to_it(value):
         ({"study.baseline": "plane"}, 'study.baseline is "plane", which is not in study.recipes; did you mean "plain"?'),
         ({"study.recipes": ["plain", "guided", "plain"]},
          "study.recipes is ['plain', 'guided', 'plain']; it must name at least one, each once"),
+        ({"evaluate.tasks": ["last_word", "blimp", "last_word"]},
+         "evaluate.tasks is ['last_word', 'blimp', 'last_word']; it must name each task once, or be [] for none"),
+        ({"evaluate.tasks": ["blimp", " "]}, "evaluate.tasks is ['blimp', ' ']; it must name each task once, or be [] for none"),
         ({"study.seeds": [1, 2, 1]}, "study.seeds is [1, 2, 1]; it must name at least one, each once"),
         ({"study.seeds": []}, "study.seeds is []; it must name at least one, each once"),
     ],

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.slow
 RECIPES = ("direct", "conditional", "multistage", "lab")
 POOLED = {"gen.round_rows", "gen.max_overlap"}  # of query: read for a prompt that shows a pool, which none of the built-in world does
 SECOND = {"gen.second_temperature"}  # of answer: read where second answers are asked
-NO_BENCHMARKS = "data/seeds/benchmarks"  # a folder for the user's: looked through, and none of its files is read
+# Folders for the user's: benchmarks are looked for and none is there; tasks are looked for where evaluate.tasks names some.
+FOR_THE_USER = {"data/seeds/benchmarks", "data/seeds/tasks", "data/seeds/task_data"}
 STAGES = 3 + 13 * 4 + 2 * 4 + 2  # one seed: taxonomy exam teacher, 13 per recipe, train and evaluate, compare report + diversity in the 13
 
 
@@ -95,7 +96,7 @@ def test_no_stage_opens_an_undeclared_file_and_none_declares_one_it_never_opens(
         assert undeclared == [], line["label"]
         if line["stage"] in ("context", "evolve") and line["stage"] not in _steps(clone, parts["recipe"]):
             data.remove("models/teacher")  # nobody is asked
-        unopened = [place for place in data if place != NO_BENCHMARKS and not any(file == place or file.startswith(f"{place}/") for file in opened)]
+        unopened = [place for place in data if place not in FOR_THE_USER and not any(file == place or file.startswith(f"{place}/") for file in opened)]
         assert unopened == [], line["label"]
 
 

@@ -37,12 +37,31 @@ def examine(
     )
 
 
-def bits_per_byte(student: Teacher, reference: polars.DataFrame) -> float:
-    """Mean bits that the student needs for a byte of the reference answers, given their problems; the sum over texts of bits / the sum of bytes."""
+def reference_losses(student: Teacher, reference: polars.DataFrame) -> polars.DataFrame:
+    """What the student needs for each reference answer, given its problem: document (the row's number in `reference`, from 0), bytes, loss_nats, bits.
+
+    bytes: those of the answer and one for its end; loss_nats: of all its tokens, the end token among them; bits: the same by the logarithm to base 2.
+    """
     texts = list(reference.select("context", "query", "answer").iter_rows())
-    losses = student.score([(ask(context, query), answer) for context, query, answer in texts])
-    size = sum(len(answer.encode()) + 1 for _, _, answer in texts)  # one byte for the end of each answer
-    return -sum(total for total, _ in losses) / math.log(2) / size
+    losses = [-total for total, _ in student.score([(ask(context, query), answer) for context, query, answer in texts])]
+    return polars.DataFrame(
+        {
+            "document": range(len(texts)),
+            "bytes": [len(answer.encode()) + 1 for _, _, answer in texts],
+            "loss_nats": losses,
+            "bits": [loss / math.log(2) for loss in losses],
+        },
+        schema={"document": polars.Int64, "bytes": polars.Int64, "loss_nats": polars.Float64, "bits": polars.Float64},
+    )
+
+
+def bits_per_byte(losses: polars.DataFrame) -> float:
+    """All bits over all bytes of `reference_losses`: long documents count by their length.
+
+    >>> bits_per_byte(polars.DataFrame({"bytes": [1, 3], "loss_nats": [math.log(2), 3 * math.log(2)]}))
+    1.0
+    """
+    return sum(losses["loss_nats"].to_list()) / math.log(2) / int(losses["bytes"].sum())
 
 
 def exam_metrics(results: polars.DataFrame, weights: dict[str, float], *, bits: float) -> dict[str, float]:

@@ -116,6 +116,9 @@ def _check_study(params: Params, file: str) -> None:
     for at, values in (("study.recipes", study.recipes), ("study.seeds", study.seeds)):
         if not values or len(set(values)) < len(values):
             raise ParamsError(f"{file}: {at} is {list(values)}; it must name at least one, each once")
+    tasks = params.evaluate.tasks
+    if len(set(tasks)) < len(tasks) or not all(name.strip() for name in tasks):
+        raise ParamsError(f"{file}: evaluate.tasks is {list(tasks)}; it must name each task once, or be [] for none")
 
 
 def _check_recipes(params: Params, file: str) -> None:

@@ -170,6 +170,11 @@ class Train:
 class Evaluate:
     batch_items: Annotated[int, Within(1, 10**5)]
     max_tokens: Annotated[int, Within(1, 10**4)]
+    tasks: tuple[str, ...]
+    task_files: str
+    task_data: str
+    task_form: Annotated[str, OneOf(("chat", "text"))]
+    task_items: Annotated[int, Within(0, 10**8)]
 
 
 @dataclass(frozen=True, slots=True)
