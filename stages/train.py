@@ -13,9 +13,10 @@ from espalier.model import build_model, save_model
 from espalier.progress import Progress
 from espalier.seeds import digest, number
 from espalier.sizes import SIZES, count_parameters
+from espalier.spikes import Watch
 from espalier.stage import stage
 from espalier.tokens import Packed, load_chat, save_chat
-from espalier.train import Checkpoints, train_metrics, train_model
+from espalier.train import Checkpoints, check_data, train_metrics, train_model
 
 
 @stage("train", items=("recipe", "seed"), reads=("train",))
@@ -25,7 +26,8 @@ def main(params, recipe, seed):
     if settings.processes > 1 and not is_launched():
         return launch("stages.train", [recipe, seed], processes=settings.processes)
     chat, shape = load_chat(source), SIZES[settings.size]
-    data = Packed(*(numpy.load(source / f"{name}.npy", mmap_mode="r") for name in ("tokens", "documents", "targets")))
+    data = _load(source, by_branch=bool(settings.phases))
+    check_data(data, vocabulary=chat.size, context_tokens=shape.context_tokens)
     run = checkpoint_folder("train", recipe, seed, digest(settings, read_bytes(source / "tokens.npy").hex()))
     model = build_model(shape, vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=number("train", seed) % 2**32)
     if settings.gradient_checkpointing:
@@ -42,6 +44,8 @@ def main(params, recipe, seed):
         precision=settings.precision,
         micro_batch=settings.micro_batch,
         sharding=settings.sharding,
+        phases=settings.phases,
+        watch=Watch(settings.spike_deviations, settings.skip_spikes, _say_spike),
         checkpoints=Checkpoints(run, settings.checkpoint_steps),
         progress=lambda step, steps: said(step.step, f"loss {step.loss_nats:.3f} nats, {step.tokens:,} tokens", total=steps),
     )
@@ -54,6 +58,20 @@ def main(params, recipe, seed):
     write_json(f"metrics/train/{recipe}/{seed}.json", {"train": {recipe: {seed: numbers}}})
     drop_checkpoints(run)
     say(f"train: last loss {numbers['loss_nats']:.3f} nats after {numbers['tokens']:,} tokens ({numbers['epochs']:.1f} epochs) -> {out}")
+
+
+def _load(source, *, by_branch):
+    """The packed tokens of a recipe, mapped into memory."""
+    names = ("tokens", "documents", "targets", *(("branches",) if by_branch else ()))
+    return Packed(*(numpy.load(source / f"{name}.npy", mmap_mode="r") for name in names))
+
+
+def _say_spike(spike):
+    places = ", ".join(map(str, spike.places[:8])) + (" .." if len(spike.places) > 8 else "")
+    say(
+        f"train: spike at step {spike.step:,}: loss {spike.loss_nats:.3f} nats, gradient norm {spike.gradient_norm:.3g}, "
+        f"{spike.deviations:.1f} deviations above the steps before; sequences {places}{'; its update is left out' if spike.skipped else ''}"
+    )
 
 
 if __name__ == "__main__":

@@ -6,8 +6,11 @@ import resource
 import pytest
 
 from espalier.errors import DiskFull
-from espalier.train import Checkpoints
-from tests.test_train import Stop, on_the_cpu, same, settings, stop_after, tiny, train, weights  # noqa: F401 (a fixture that works by being here)
+from espalier.ranges import BRANCHES
+from espalier.settings import Phase
+from espalier.tokens import pack_by_branch
+from espalier.train import Checkpoints, train_model
+from tests.test_train import LENGTH, PAD, Stop, document, on_the_cpu, same, settings, stop_after, tiny, train, weights  # noqa: F401 (a fixture works by being here)
 
 # checkpoints
 
@@ -52,6 +55,25 @@ def test_a_run_that_stops_goes_on_and_ends_with_the_weights_of_an_undisturbed_on
     stopped(tmp_path, after=after)
     final, curve, began = resumed(tmp_path)
     assert (began, same(final, undisturbed[0]), curve) == (first, True, undisturbed[1])
+
+
+@pytest.mark.parametrize("after", [5, 8])
+def test_a_run_with_phases_goes_on_in_the_phase_that_it_stopped_in(tmp_path, after):
+    """Phases of 6, 3 and 3 steps; checkpoints in the first and at the end of it."""
+    packed = pack_by_branch([document(6 + 7 * i % 24, 1 + i % 5) for i in range(60)], [i % 3 for i in range(60)], LENGTH, pad_id=PAD)
+    phases = tuple(Phase((branch,), share, 0.3 if i else 0.0) for i, (branch, share) in enumerate(zip(BRANCHES, (0.5, 0.25, 0.25), strict=True)))
+
+    def run(model, progress=lambda step, steps: None, **options):
+        return train_model(model, packed, settings(12), seed=1, precision="fp32", progress=progress, phases=phases, **options)
+
+    calm, model, heard = tiny(), tiny(99), []
+    curve = run(calm, checkpoints=None)
+    with pytest.raises(Stop):
+        run(tiny(), stop_after(after), checkpoints=Checkpoints(tmp_path, 3))
+    assert run(model, lambda step, steps: heard.append(step.step), checkpoints=Checkpoints(tmp_path, 3)) == curve
+    assert (heard[0], same(weights(model), weights(calm))) == ((after - 1) // 3 * 3 + 1, True)
+    mixed = tiny()
+    assert train(mixed, settings(12), data=packed) != curve
 
 
 def test_a_run_that_stops_before_its_first_checkpoint_starts_over(undisturbed, tmp_path):
@@ -123,4 +145,4 @@ def test_a_checkpoint_is_safetensors_and_json(tmp_path):
     stopped(tmp_path, after=5)
     assert sorted(path.name for path in (tmp_path / "000000003").iterdir()) == ["curve.json", "model.safetensors", "optimizer.safetensors"]
     curve = json.loads((tmp_path / "000000003" / "curve.json").read_text())
-    assert [(step, tokens) for step, tokens, _, _ in curve] == [(1, 64), (2, 128), (3, 192)]
+    assert [(step, tokens) for step, tokens, *_ in curve] == [(1, 64), (2, 128), (3, 192)]

@@ -38,11 +38,15 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """N sequences of T tokens: ids, the number of the document within its sequence (-1 for padding), and whether a token is to be learnt."""
+    """N sequences of T tokens: ids, the number of the document within its sequence (-1 for padding), and whether a token is to be learnt.
+
+    branches_N: the number of the branch that all documents of a sequence belong to (order.py); None where a sequence may hold several.
+    """
 
     tokens_NT: np.ndarray
     documents_NT: np.ndarray
     targets_NT: np.ndarray
+    branches_N: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,17 @@ def pack(documents: Sequence[Document], length: int, *, pad_id: int) -> Packed:
             packed.targets_NT[row, at + document.prompt_tokens : end] = True
             at = end
     return packed
+
+
+def pack_by_branch(documents: Sequence[Document], branches: Sequence[int], length: int, *, pad_id: int) -> Packed:
+    """As `pack`, but each branch into sequences of its own, lowest number first. `branches[i]` belongs to document i."""
+    members: dict[int, list[Document]] = {branch: [] for branch in sorted(set(branches))}
+    for document, branch in zip(documents, branches, strict=True):
+        members[branch].append(document)
+    parts = [pack(found, length, pad_id=pad_id) for found in members.values()] or [pack([], length, pad_id=pad_id)]
+    sizes = [len(part.tokens_NT) for part in parts]
+    joined = (np.concatenate([getattr(part, name) for part in parts]) for name in ("tokens_NT", "documents_NT", "targets_NT"))
+    return Packed(*joined, np.repeat(np.array([*members] or [0], dtype=np.int8), sizes))
 
 
 def _best_fit(sizes: Sequence[int], length: int) -> list[list[int]]:
