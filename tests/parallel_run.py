@@ -2,23 +2,28 @@
 
 import contextlib
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from espalier import checkpoints
 from espalier.launch import is_main
 from espalier.parallel import whole
 from espalier.train import Checkpoints, train_model
 from tests.test_train import Stop, corpus, settings, stop_after, tiny
 
 STEPS, EVERY, STOP = 8, 2, 5
+begun = 0  # the first step of the run that goes on
 
 
 def main(folder: Path, work: str) -> None:
-    """work: whole (ddp and fsdp, and an fsdp run that stops), killed (ddp, in the middle by SIGKILL), resumed (both that stopped)."""
+    """work: whole (ddp and fsdp, and an fsdp run that stops), killed (ddp, in the middle by SIGKILL), full (ddp, the disk at the second checkpoint),
+    resumed (both that stopped, and three that go on from their first checkpoint: one whose second is torn, one where a process cannot read it, one without).
+    """
     torch.set_num_threads(1)
     if work == "whole":
         for sharding in ("ddp", "fsdp"):
@@ -27,9 +32,16 @@ def main(folder: Path, work: str) -> None:
             run(folder, "fsdp", name="never", checkpoints="fsdp", progress=stop_after(STOP))
     if work == "killed":
         run(folder, "ddp", name="never", checkpoints="ddp", progress=kill_at_stop)
+    if work == "full":
+        run(folder, "ddp", name="never", checkpoints="full", progress=fill_up)
     if work == "resumed":
         for sharding in ("ddp", "fsdp"):
             run(folder, sharding, name=f"{sharding} resumed", checkpoints=sharding, progress=goes_on)
+        for name in ("torn", "full"):
+            run(folder, "ddp", name=name, checkpoints=name, progress=goes_on_from_the_first)
+        if not is_main():
+            checkpoints.load_file = cannot_read
+        run(folder, "ddp", name="unread", checkpoints="unread", progress=goes_on_from_the_first)
 
 
 def run(folder, sharding, *, name, checkpoints=None, progress=lambda step, steps: None):
@@ -47,6 +59,24 @@ def run(folder, sharding, *, name, checkpoints=None, progress=lambda step, steps
 def kill_at_stop(step, steps):
     if step.step == STOP and not is_main():
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fill_up(step, steps):
+    if step.step == EVERY + 1 and is_main():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def cannot_read(file):
+    if file.parent.name == f"{2 * EVERY:09d}":
+        raise OSError("stale file handle")
+    return load_file(file)
+
+
+def goes_on_from_the_first(step, steps):
+    global begun
+    assert (begun := begun or step.step) == EVERY + 1, "the run did not begin at its first checkpoint"
+    if step.step == steps:
+        begun = 0
 
 
 def goes_on(step, steps):

@@ -1,4 +1,6 @@
-"""Two real processes (gloo, on the CPU) against one: the same training, and it goes on after a kill."""
+"""Two real processes (gloo, on the CPU) against one: the same training, and it goes on after a kill, a torn checkpoint and a full disk."""
+
+import shutil
 
 import pytest
 from safetensors.torch import load_file
@@ -22,8 +24,20 @@ def made(tmp_path_factory):
         launch("tests.parallel_run", [str(folder), "whole"], processes=2)
         with pytest.raises(EspalierError, match=r"^one of 2 processes ended early \(exit code 1\); its own lines above say why$"):
             launch("tests.parallel_run", [str(folder), "killed"], processes=2)
+        assert saved(folder, "ddp") == ["000000002", "000000004"]
+        for name in ("torn", "unread"):
+            shutil.copytree(folder / "checkpoints/ddp", folder / "checkpoints" / name)
+        torn = folder / "checkpoints/torn/000000004/model.safetensors"
+        torn.write_bytes(torn.read_bytes()[:-40])
+        with pytest.raises(EspalierError, match=r"^one of 2 processes ended early \(exit code 1\); its own lines above say why$"):
+            launch("tests.parallel_run", [str(folder), "full"], processes=2)
+        assert saved(folder, "full") == ["000000002"]
         launch("tests.parallel_run", [str(folder), "resumed"], processes=2)
     return {file.stem: load_file(file) for file in folder.glob("*.safetensors")}
+
+
+def saved(folder, name):
+    return sorted(path.name for path in (folder / "checkpoints" / name).iterdir())
 
 
 @pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
@@ -39,6 +53,11 @@ def test_two_processes_read_the_same_tokens_and_make_the_same_updates_as_one(mad
 @pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
 def test_a_killed_or_stopped_run_of_two_processes_ends_with_the_bits_of_an_undisturbed_one(made, sharding):
     assert same(made[f"{sharding} resumed"], made[sharding])
+
+
+@pytest.mark.parametrize("name", ["torn", "unread", "full"])
+def test_two_processes_go_on_from_the_same_checkpoint_when_the_last_is_torn_or_unread_by_one_or_was_never_written(made, name):
+    assert same(made[name], made["ddp"])
 
 
 def test_a_step_that_cannot_be_shared_out_is_an_error(monkeypatch):
