@@ -2,21 +2,22 @@
 
 from pathlib import Path
 
-import numpy
 import polars
 
 from espalier.checkpoints import checkpoint_folder, drop_checkpoints
-from espalier.io import read_bytes, write_json, write_rows
-from espalier.launch import is_launched, is_main, launch
+from espalier.forecast import memory_words, run_words
+from espalier.io import file_digest, write_json, write_rows
+from espalier.launch import is_launched, is_main, launch, process_counts
 from espalier.log import say
 from espalier.model import build_model, save_model
-from espalier.progress import Progress
 from espalier.seeds import digest, number
-from espalier.sizes import SIZES, count_parameters
+from espalier.sizes import SIZES, count_parameters, train_flops
+from espalier.speed import room_bytes
 from espalier.spikes import Watch
 from espalier.stage import stage
-from espalier.tokens import Packed, load_chat, save_chat
-from espalier.train import Checkpoints, check_data, train_metrics, train_model
+from espalier.tokens import load_chat, load_packed, save_chat
+from espalier.train import Checkpoints, check_data, pick_precision, train_metrics, train_model
+from espalier.training_log import TrainingLog
 
 
 @stage("train", items=("recipe", "seed"), reads=("train",))
@@ -26,16 +27,13 @@ def main(params, recipe, seed):
     if settings.processes > 1 and not is_launched():
         return launch("stages.train", [recipe, seed], processes=settings.processes)
     chat, shape = load_chat(source), SIZES[settings.size]
-    data = _load(source, by_branch=bool(settings.phases))
+    data = load_packed(source, by_branch=bool(settings.phases))
     check_data(data, vocabulary=chat.size, context_tokens=shape.context_tokens)
-    run = checkpoint_folder("train", recipe, seed, digest(settings, read_bytes(source / "tokens.npy").hex()))
+    log = _begin(settings, data, chat, shape, recipe=recipe, seed=seed)
+    run = checkpoint_folder("train", recipe, seed, digest(settings, file_digest(source / "tokens.npy")))
     model = build_model(shape, vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=number("train", seed) % 2**32)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    parameters = count_parameters(shape, chat.size)
-    size, all_tokens = data.tokens_NT.size, settings.optimizer.tokens
-    say(f"train: {parameters:,} parameters on {size:,} packed tokens of {recipe}, seed {seed}, {all_tokens:,} tokens in all")
-    said = Progress(f"train@{recipe}-{seed}: steps", 0)
     curve = train_model(
         model,
         data,
@@ -45,33 +43,32 @@ def main(params, recipe, seed):
         micro_batch=settings.micro_batch,
         sharding=settings.sharding,
         phases=settings.phases,
-        watch=Watch(settings.spike_deviations, settings.skip_spikes, _say_spike),
+        watch=Watch(settings.spike_deviations, settings.skip_spikes, log.spike),
         checkpoints=Checkpoints(run, settings.checkpoint_steps),
-        progress=lambda step, steps: said(step.step, f"loss {step.loss_nats:.3f} nats, {step.tokens:,} tokens", total=steps),
+        progress=log,
     )
     save_model(model, out / "model")
     if not is_main():
         return None
     save_chat(chat, out / "model", context_tokens=shape.context_tokens)
     write_rows(out / "curve.parquet", polars.DataFrame([{"tokens": step.tokens, "loss_nats": step.loss_nats} for step in curve]))
-    numbers = train_metrics(curve, epoch_tokens=size) | {"parameters": parameters}
+    numbers = train_metrics(curve, epoch_tokens=data.tokens_NT.size) | {"parameters": count_parameters(shape, chat.size)}
     write_json(f"metrics/train/{recipe}/{seed}.json", {"train": {recipe: {seed: numbers}}})
     drop_checkpoints(run)
     say(f"train: last loss {numbers['loss_nats']:.3f} nats after {numbers['tokens']:,} tokens ({numbers['epochs']:.1f} epochs) -> {out}")
 
 
-def _load(source, *, by_branch):
-    """The packed tokens of a recipe, mapped into memory."""
-    names = ("tokens", "documents", "targets", *(("branches",) if by_branch else ()))
-    return Packed(*(numpy.load(source / f"{name}.npy", mmap_mode="r") for name in names))
-
-
-def _say_spike(spike):
-    places = ", ".join(map(str, spike.places[:8])) + (" .." if len(spike.places) > 8 else "")
+def _begin(settings, data, chat, shape, *, recipe, seed):
+    """Say what the run will take, and give it its log."""
+    (_, length), (processes, here), precision = data.tokens_NT.shape, process_counts(), pick_precision(settings.precision)
+    about = {"sequence": length, "processes": processes, "precision": precision, "room_bytes": room_bytes(here)}
     say(
-        f"train: spike at step {spike.step:,}: loss {spike.loss_nats:.3f} nats, gradient norm {spike.gradient_norm:.3g}, "
-        f"{spike.deviations:.1f} deviations above the steps before; sequences {places}{'; its update is left out' if spike.skipped else ''}"
+        f"train: {count_parameters(shape, chat.size):,} parameters on {data.tokens_NT.size:,} packed tokens of {recipe}, seed {seed}, "
+        f"{settings.optimizer.tokens:,} tokens in all"
     )
+    say(f"train: {run_words(settings.optimizer, shape, chat.size, sequence=length)}; memory: {memory_words(settings, shape, chat.size, **about)}")
+    flops, live = train_flops(shape, chat.size, length), Path("runs/live/train") / recipe / seed
+    return TrainingLog(f"train@{recipe}-{seed}", settings.optimizer, flops_token=flops, precision=precision, processes=processes, live=live)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ FLOORS = (
     {"errors", "params", "ranges", "settings", "engine_settings", "io", "seeds", "log", "progress", "stage", "interrupt", "launch", "ledger", "train_checks"},
     {"text", "stats", "student_t", "multiplier", "old_qna", "qna", "taxonomy", "prompts", "replies", "gates", "attributes", "documents", "novelty", "nearest", "profiles", "sizes", "hardware", "auc", "clustered", "verdicts", "wordhash", "minhash", "overlap", "pairs", "phrases", "records", "shapes", "containment", "paraphrase", "numbers", "benchmarks", "canaries", "schedule", "order", "spikes", "forecast"},
     {"world", "verifiers", "teachers", "scorers", "dedup", "tokens", "diversity", "coverage", "wording", "vendi", "model", "muon", "parallel", "checkpoints", "samples", "decontaminate", "mix", "plan", "filter", "score", "quotas", "audit", "spill", "dedup_ray", "suspects", "speed", "live"},
-    {"intake", "curate", "exam", "teacher", "generate", "evolve", "general", "worlds", "train", "evaluate", "compare", "plot_tables", "report", "gather", "lineage", "estimate", "round_trip"},
+    {"intake", "curate", "exam", "teacher", "generate", "evolve", "general", "worlds", "train", "training_log", "evaluate", "compare", "plot_tables", "report", "gather", "lineage", "estimate", "round_trip"},
     {"cli", "commands"},
 )
 

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
-from espalier.errors import CorruptInput, ParamsError
+from espalier.errors import CorruptInput, InputMissing, ParamsError
 from espalier.io import read_text
 from espalier.prompts import OPEN_USER, Messages, is_open
 
@@ -187,6 +187,25 @@ def pack_by_branch(documents: Sequence[Document], branches: Sequence[int], lengt
     sizes = [len(part.tokens_NT) for part in parts]
     joined = (np.concatenate([getattr(part, name) for part in parts]) for name in ("tokens_NT", "documents_NT", "targets_NT"))
     return Packed(*joined, np.repeat(np.array([*members] or [0], dtype=np.int8), sizes))
+
+
+def load_packed(folder: Path, *, by_branch: bool) -> Packed:
+    """The packed sequences of a folder, mapped into memory and not read. by_branch: with the branch of each.
+
+    Raises: InputMissing, CorruptInput.
+    """
+    arrays = []
+    for name in ("tokens", "documents", "targets", *(("branches",) if by_branch else ())):
+        file = folder / f"{name}.npy"
+        if not file.is_file():
+            raise InputMissing(f"{file}: no such file; make it with `dvc repro tokens@{folder.name}`")
+        try:
+            arrays.append(np.load(file, mmap_mode="r"))
+        except (ValueError, EOFError, OSError) as error:
+            raise CorruptInput(f"{file}: not a readable array ({error}); run `dvc repro tokens@{folder.name}`") from error
+    if len({len(array) for array in arrays}) > 1:
+        raise CorruptInput(f"{folder}: its arrays hold {' and '.join(str(len(array)) for array in arrays)} sequences; run `dvc repro tokens@{folder.name}`")
+    return Packed(*arrays)
 
 
 def _best_fit(sizes: Sequence[int], length: int) -> list[list[int]]:
