@@ -65,11 +65,11 @@ class Fit:
 def known_peak(card: str, precision: str) -> float:
     """FLOP/s that a card can do at most in fp32 or bf16 matrix products, by the makers' tables; 0 for a card that is in none.
 
-    >>> known_peak("NVIDIA GeForce RTX 4090", "bf16"), known_peak("NVIDIA H100 80GB HBM3", "fp32"), known_peak("NVIDIA GeForce RTX 4090 D", "bf16")
-    (165200000000000.0, 66900000000000.0, 0.0)
+    >>> known_peak("NVIDIA GeForce RTX 4090", "fp32"), known_peak("NVIDIA H100 80GB HBM3", "bf16"), known_peak("NVIDIA GeForce RTX 4090 D", "bf16")
+    (82600000000000.0, 989400000000000.0, 0.0)
     """
     bf16, fp32 = next((peaks for name, peaks in PEAK_TFLOPS.items() if re.search(rf"{name}(?! (Ti|D|Laptop))\b", card)), (0.0, 0.0))
-    return 1e12 * (bf16 if precision == "bf16" else fp32)
+    return float(round(1e12 * (bf16 if precision == "bf16" else fp32)))
 
 
 def step_memory(
