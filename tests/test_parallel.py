@@ -3,12 +3,13 @@
 import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from espalier.errors import EspalierError, ParamsError
 from espalier.launch import launch
 from espalier.train import train_model
-from tests.parallel_run import STEPS, run
+from tests.parallel_run import SPIKE, STEPS, run, run_with_spike
 from tests.test_train import corpus, on_the_cpu, same, settings, tiny  # noqa: F401 (a fixture that works by being here)
 
 pytestmark = pytest.mark.slow
@@ -19,6 +20,7 @@ def made(tmp_path_factory):
     """Weights and losses by the name of the run: one process, two with each sharding, and those that went on after a stop or a kill."""
     folder = tmp_path_factory.mktemp("parallel")
     run(folder, "ddp", name="one")
+    run_with_spike(folder, "ddp", name="one spiked", sees=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
         launch("tests.parallel_run", [str(folder), "whole"], processes=2)
@@ -58,6 +60,18 @@ def test_a_killed_or_stopped_run_of_two_processes_ends_with_the_bits_of_an_undis
 @pytest.mark.parametrize("name", ["torn", "unread", "full"])
 def test_two_processes_go_on_from_the_same_checkpoint_when_the_last_is_torn_or_unread_by_one_or_was_never_written(made, name):
     assert same(made[name], made["ddp"])
+
+
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
+def test_an_update_is_left_out_in_both_processes_when_one_of_them_finds_a_spike(made, sharding):
+    found, one = made[f"{sharding} spiked"], made["one spiked"]
+    names = [name for name in found if name.startswith(f"{SPIKE} ")]
+    assert len(names) == len(made["one"]) - 1  # all weights; `one` has the losses too
+    for name in names:
+        before = name.replace(f"{SPIKE} ", f"{SPIKE - 1} ")
+        assert torch.equal(found[name], found[before])
+        assert torch.equal(one[name], one[before])
+    assert found["norms"].tolist()[:20] == pytest.approx(one["norms"].tolist()[:20], rel=1e-3)  # the same in whole and shared models
 
 
 def test_a_step_that_cannot_be_shared_out_is_an_error(monkeypatch):
