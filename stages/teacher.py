@@ -5,14 +5,14 @@ from pathlib import Path
 import polars
 
 from espalier.checkpoints import checkpoint_folder, drop_checkpoints
+from espalier.forecast import run_words
 from espalier.io import read_json, read_rows, write_json, write_rows
 from espalier.log import say
 from espalier.model import save_model
-from espalier.progress import Progress
 from espalier.prompts import Prompt
 from espalier.ranges import STEPS
 from espalier.seeds import digest
-from espalier.sizes import count_parameters, shape_of
+from espalier.sizes import count_parameters, shape_of, train_flops
 from espalier.stage import stage
 from espalier.teacher import build_teacher, corpus_metrics
 from espalier.teachers.key import read_key
@@ -20,7 +20,8 @@ from espalier.teachers.pin import fingerprint, pin_served, pin_teacher
 from espalier.teachers.server import ask_served
 from espalier.teachers.weights import count_stored_parameters
 from espalier.tokens import load_chat, save_chat
-from espalier.train import Checkpoints
+from espalier.train import Checkpoints, pick_precision
+from espalier.training_log import TrainingLog
 
 MODEL, OUT = Path("models/teacher"), Path("data/teacher")
 
@@ -62,14 +63,17 @@ def _train(params):
     prompts = {name: Prompt.from_json(value) for name, value in read_json("data/taxonomy/prompts.json").items()}
     recipes = [[prompts[recipe.steps[step]] for step in STEPS if step in recipe.steps] for recipe in params.recipes.values()]
     held_out = frozenset(items["problem_key"]) | frozenset(seeds["problem_key"])
-    run = checkpoint_folder("teacher", digest(params.seed, params.teacher, recipes, sorted(held_out)))
-    said = Progress("teacher: steps", 0)
+    settings = params.teacher
+    run = checkpoint_folder("teacher", digest(params.seed, settings, recipes, sorted(held_out)))
 
-    def progress(step, steps):
-        said(step.step, f"loss {step.loss_nats:.3f} nats", total=steps)
+    def log(vocabulary):
+        shape, length = shape_of(settings.model), settings.model.context_tokens
+        say(f"teacher: {count_parameters(shape, vocabulary):,} parameters, {run_words(settings.optimizer, shape, vocabulary, sequence=length)}")
+        flops, precision = train_flops(shape, vocabulary, length), pick_precision("auto")
+        return TrainingLog("teacher", settings.optimizer, flops_token=flops, precision=precision, processes=1, live=Path("runs/live/teacher"))
 
     ranks = dict(leaves.select("verifier", "rank").iter_rows())
-    built = build_teacher(recipes, ranks, held_out, params.teacher, seed=params.seed, checkpoints=Checkpoints(run, 500), progress=progress)
+    built = build_teacher(recipes, ranks, held_out, settings, seed=params.seed, checkpoints=Checkpoints(run, 500), log=log)
     drop_checkpoints(run)
     return built
 

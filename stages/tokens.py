@@ -7,10 +7,11 @@ import numpy
 
 from espalier.io import read_rows, write_bytes, write_json
 from espalier.log import say
+from espalier.order import branch_number
 from espalier.samples import training_documents
 from espalier.stage import stage
 from espalier.teachers.pin import teacher_folder
-from espalier.tokens import load_chat, pack, save_chat
+from espalier.tokens import load_chat, pack, pack_by_branch, save_chat
 
 
 @stage("tokens", items=("recipe",), reads=("tokens",))
@@ -18,9 +19,16 @@ def main(params, recipe):
     """Tokenize and pack a recipe's training set."""
     out, length = Path("data/tokens") / recipe, params.tokens.context_tokens
     chat = load_chat(teacher_folder(Path(params.tokens.tokenizer)), extend=True)
-    documents = training_documents(chat, read_rows(f"data/mix/{recipe}/rows.parquet"))
-    data = pack(documents, length, pad_id=chat.pad_id)
-    for name, array in (("tokens", data.tokens_NT), ("documents", data.documents_NT), ("targets", data.targets_NT)):
+    rows = read_rows(f"data/mix/{recipe}/rows.parquet")
+    documents = training_documents(chat, rows)
+    if params.tokens.by_branch:
+        data = pack_by_branch(documents, [branch_number(leaf) for leaf in rows["delivered_leaf"]], length, pad_id=chat.pad_id)
+    else:
+        data = pack(documents, length, pad_id=chat.pad_id)
+    arrays = {"tokens": data.tokens_NT, "documents": data.documents_NT, "targets": data.targets_NT, "branches": data.branches_N}
+    for name, array in arrays.items():
+        if array is None:
+            continue
         buffer = io.BytesIO()
         numpy.save(buffer, array)
         write_bytes(out / f"{name}.npy", buffer.getvalue())

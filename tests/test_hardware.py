@@ -13,8 +13,8 @@ SMALL = Shape(hidden=128, layers=1, feed_forward=256, context_tokens=128, head=3
 WAY = {"sequence": 64, "processes": 1, "sharding": "ddp", "checkpointing": False}
 
 
-def kept(shape, *, checkpointing):
-    """Bytes of all different tensors that torch keeps for the backward pass of 2 x 64 tokens, weights left out."""
+def kept(shape, *, checkpointing, precision="bf16", packed=False):
+    """Bytes of all different tensors that torch keeps for the backward pass of 2 x 64 tokens, weights left out. packed: documents of 16 tokens."""
     model, sizes = build_model(shape, vocabulary=100, pad_id=0, end_id=2, seed=0).train(), {}
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -27,17 +27,21 @@ def kept(shape, *, checkpointing):
         return tensor
 
     ids = torch.arange(128).reshape(2, 64) % 100
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda one: one), torch.autocast("cpu", torch.bfloat16):
-        output = model(input_ids=ids, labels=ids, use_cache=False)
+    places = {"position_ids": (torch.arange(64) % 16).expand(2, 64)} if packed else {}
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda one: one), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        output = model(input_ids=ids, labels=ids, use_cache=False, **places)
     assert output.loss.requires_grad  # alive until here, so that no storage was used twice
     return sum(sizes.values())
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
 @pytest.mark.parametrize("shape", [SMALL, replace(SMALL, hidden=256, feed_forward=640, key_value_heads=4), replace(SMALL, feed_forward=512, key_value_heads=4)])
-def test_a_layers_activations_are_those_that_torch_keeps(shape):
-    deep = replace(shape, layers=3)
-    found = (kept(deep, checkpointing=False) - kept(shape, checkpointing=False)) / 2 - 2 * layer_matrix_parameters(shape)  # bf16 copies of weights
-    assert found / 128 == pytest.approx(activation_bytes(shape, checkpointing=False), rel=0.005)
+def test_a_layers_activations_are_those_that_torch_keeps(shape, precision, packed):
+    way = {"checkpointing": False, "precision": precision}
+    found = (kept(replace(shape, layers=3), packed=packed, **way) - kept(shape, packed=packed, **way)) / 2
+    found -= 2 * layer_matrix_parameters(shape) * (precision == "bf16")  # bf16 copies of weights
+    assert found / 128 == pytest.approx(activation_bytes(shape, mask_tokens=64 if packed else 0, **way), rel=0.005)
 
 
 def test_a_checkpointed_layer_keeps_its_input_in_fp32():
@@ -57,12 +61,15 @@ def test_the_memory_of_a_step_by_hand():
     assert (shared.weights, shared.gradients, shared.optimizer) == (memory.weights // 8, memory.gradients // 8, memory.optimizer // 8)
     assert (shared.activations, shared.logits) == (memory.activations, memory.logits)
     assert step_memory(SIZES["125m"], 49_152, micro_batch=4, **{**WAY, "processes": 2}).exchange == 4 * every
+    plain = step_memory(SIZES["125m"], 49_152, micro_batch=4, precision="fp32", packed=True, **WAY)
+    assert (plain.copies, plain.logits) == (0, 256 * 49_152 * 16)
+    assert plain.activations == 256 * 30 * (32 * 576 + 16 * 1536 + 8 * 192 + 4 * 9 + 8 + 4 * (64 + 2 * (576 - 192)))
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_largest_micro_batch_fits_and_one_sequence_more_does_not(size):
     for fit in fits(SIZES[size], 49_152, sequence=1024, processes=8, card_bytes=24 * GIB):
-        way = {"sequence": 1024, "processes": 8, "sharding": fit.sharding, "checkpointing": fit.checkpointing}
+        way = {"sequence": 1024, "processes": 8, "sharding": fit.sharding, "checkpointing": fit.checkpointing, "packed": True}
         sizes = [step_memory(SIZES[size], 49_152, micro_batch=n, **way).total for n in (fit.micro_batch, fit.micro_batch + 1)]
         assert sizes[0] <= 24 * GIB - RESERVED < sizes[1] or fit.micro_batch == 0 < sizes[1] - (24 * GIB - RESERVED)
 

@@ -162,7 +162,7 @@ def test_a_stage_killed_in_its_second_student_makes_few_steps_again_and_ends_in_
     monkeypatch.setattr(stages.train, "save_model", whole)
     shutil.rmtree(study / "data/train")  # as dvc does before a stage
     steps, step = [], espalier.train._step
-    monkeypatch.setattr(espalier.train, "_step", lambda *given: steps.append(1) or step(*given))
+    monkeypatch.setattr(espalier.train, "_step", lambda *given, **named: steps.append(1) or step(*given, **named))
     assert train().exit_code == 0
     assert files(study / "data/train/lab/1") == calm
     assert len(steps) == 5 + 5 + 10  # of 20, 5 and 10: the whole goes on from step 15, the quarter had no checkpoint before its last step

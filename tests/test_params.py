@@ -6,13 +6,20 @@ import pytest
 
 from espalier.errors import ParamsError
 from espalier.params import did_you_mean, load_yaml, parse_params
+from espalier.ranges import BRANCHES
 from espalier.settings import Params
+from espalier.taxonomy import BRANCHES as FOLDERS
 from tests.closure import ROOT
 from tests.worlds import with_params
 
 TEXT = (ROOT / "params.yaml").read_text()
 TREE = load_yaml(TEXT, file="params.yaml")
 GONE = object()
+PHASES = [
+    {"branches": ["knowledge"], "share": 0.5, "replay": 0},
+    {"branches": ["foundational_skills"], "share": 0.25, "replay": 0.2},
+    {"branches": ["compositional_skills"], "share": 0.25, "replay": 0.2},
+]
 MADE = {
     "plain": {"leaves": "teacher", "attributes": [], "operations": [], "steps": {"query": "query.direct", "answer": "answer.plain"}},
     "guided": {"leaves": "taxonomy", "attributes": ["size"], "operations": [], "steps": {"query": "query.lab", "answer": "answer.plain"}},
@@ -67,7 +74,7 @@ def test_a_number_with_an_exponent_is_a_number(written):
         ({"plan.row": 5}, 'plan.row is not a setting; did you mean "rows"?'),
         ({"filtr": {}}, 'filtr is not a setting; did you mean "filter"?'),
         ({"train.optimizer.zeal": 1}, "train.optimizer.zeal is not a setting; known: batch_tokens, decay_share, learning_rate, "
-         "matrix_learning_rate, tokens, warmup_share, weight_decay"),
+         "matrix_learning_rate, schedule, tokens, warmup_share, weight_decay"),
         ({"recipes.plain.step": {}}, 'recipes.plain.step is not a setting; did you mean "steps"?'),
     ],
 )  # fmt: skip
@@ -128,6 +135,9 @@ def test_a_value_of_the_wrong_type_is_shown_beside_the_wanted_one(changes, expec
         ({"filter.keep_share": 1.5}, "filter.keep_share is 1.5; it must lie in 0 .. 1"),
         ({"train.sizes": [0, 0.5]}, "train.sizes[0] is 0.0; it must lie in above 0 .. 1"),
         ({"teacher.engine": "magic"}, 'teacher.engine is "magic"; known: hf, ray, server, vllm'),
+        ({"train.optimizer.schedule": "cosinus"}, 'train.optimizer.schedule is "cosinus"; did you mean "cosine"?'),
+        ({"train.phases": [PHASES[0] | {"branches": ["knowlege"]}]}, 'train.phases[0].branches[0] is "knowlege"; did you mean "knowledge"?'),
+        ({"train.phases": [PHASES[0] | {"share": 0}]}, "train.phases[0].share is 0.0; it must lie in above 0 .. 1"),
         ({"recipes.plain.leaves": "taxonomie"}, 'recipes.plain.leaves is "taxonomie"; did you mean "taxonomy"?'),
         ({"evaluate.task_form": "chatt"}, 'evaluate.task_form is "chatt"; did you mean "chat"?'),
         ({"evaluate.task_items": -1}, "evaluate.task_items is -1; it must lie in 0 .. 100,000,000"),
@@ -217,6 +227,19 @@ def test_a_recipe_with_evolve_and_operations_is_taken():
          "train.optimizer: warmup_share and decay_share add up to more than 1; lower one"),
         ({"train.optimizer.batch_tokens": 1000, "tokens.context_tokens": 128}, {"train.optimizer.batch_tokens": 896},  # 7 x 128
          "train.optimizer.batch_tokens is 1000, no multiple of tokens.context_tokens 128; a batch holds whole sequences"),
+        ({"train.optimizer.batch_tokens": 1024, "train.processes": 3}, {"train.processes": 4},
+         "train.optimizer.batch_tokens is 1024, 8 sequences of 128 tokens; train.processes is 3, which must divide them: change one of the two"),
+        ({"train.skip_spikes": True, "train.spike_deviations": 0}, {"train.spike_deviations": 6},
+         "train.skip_spikes is true but train.spike_deviations is 0, which finds no spike; raise it"),
+        ({"train.phases": PHASES}, {"tokens.by_branch": True},
+         "train.phases holds 3 phases but tokens.by_branch is false, so that a sequence holds several branches; make it true"),
+        ({"train.phases": PHASES[:2], "tokens.by_branch": True}, {"train.phases": PHASES},
+         "train.phases names knowledge, foundational_skills; it must name knowledge, foundational_skills, compositional_skills each once, and in every phase "
+         "at least one"),
+        ({"train.phases": [*PHASES[:2], PHASES[2] | {"share": 0.5}], "tokens.by_branch": True}, {"train.phases": PHASES},
+         "train.phases has shares that add up to 1.25; they must add up to 1"),
+        ({"train.phases": [PHASES[0] | {"replay": 0.1}, *PHASES[1:]], "tokens.by_branch": True}, {"train.phases": PHASES},
+         "train.phases[0].replay is 0.1, but nothing was read before the first phase; make it 0"),
         ({"gen.second_answers": 1, "gen.second_temperature": TREE["gen"]["temperature"]}, {"gen.second_temperature": 1},
          "gen.second_temperature is 0.7, as gen.temperature is; second answers need another one"),
         ({"gen.second_answers": 2}, {"gen.second_answers": 1},
@@ -319,3 +342,7 @@ def test_a_close_word_is_offered_and_else_all_are_listed():
     assert did_you_mean("raws", ["rows", "seed"]) == 'did you mean "rows"?'
     assert did_you_mean("zzz", ["b", "a"]) == "known: a, b"
     assert did_you_mean("x", []) == "known: none"
+
+
+def test_the_branches_of_phases_are_those_of_the_taxonomy():
+    assert BRANCHES == FOLDERS

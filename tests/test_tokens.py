@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from espalier.errors import CorruptInput, InputMissing, ParamsError
-from espalier.tokens import CONTROLS, Document, encode_samples, load_chat, pack, save_chat, word_chat
+from espalier.tokens import CONTROLS, Document, encode_samples, load_chat, pack, pack_by_branch, save_chat, word_chat
 
 PAD, UNKNOWN, END, SYSTEM, USER, ASSISTANT = range(6)
 CHAT = word_chat(["b", "a", ".", "a"])  # ids: . 6, a 7, b 8
@@ -169,8 +169,28 @@ def test_a_document_of_the_length_of_a_sequence_fits_and_a_longer_one_is_refused
 
 
 def test_no_documents_give_no_sequences():
-    packed = pack([], 64, pad_id=PAD)
-    assert packed.tokens_NT.shape == packed.documents_NT.shape == packed.targets_NT.shape == (0, 64)
+    for packed in (pack([], 64, pad_id=PAD), pack_by_branch([], [], 64, pad_id=PAD)):
+        assert packed.tokens_NT.shape == packed.documents_NT.shape == packed.targets_NT.shape == (0, 64)
+
+
+def test_packed_by_branch_no_sequence_holds_two_branches_and_no_document_is_lost():
+    documents, branches = made([30, 9, 20, 2, 40, 11, 5]), [2, 0, 2, 0, 3, 0, 2]
+    packed = pack_by_branch(documents, branches, 40, pad_id=PAD)
+    assert packed.branches_N.tolist() == [0, 2, 2, 3]  # 9 + 2 + 11 = 22; 30 + 5, 20; 40
+    assert packed.branches_N.dtype == np.int8
+    assert sorted(unpacked(packed)) == sorted(unpacked(pack(documents, 40, pad_id=PAD)))
+    branch_of = {document.ids[0]: branch for document, branch in zip(documents, branches, strict=True)}
+    for row, branch in zip(packed.tokens_NT.tolist(), packed.branches_N.tolist(), strict=True):
+        assert {branch_of[token] for token in row if token in branch_of} == {branch}
+
+
+def test_of_one_branch_alone_the_sequences_are_those_of_a_mix():
+    documents = made([30, 9, 20, 2])
+    mixed, alone = pack(documents, 40, pad_id=PAD), pack_by_branch(documents, [1, 1, 1, 1], 40, pad_id=PAD)
+    assert mixed.branches_N is None
+    assert (alone.tokens_NT.tobytes(), alone.documents_NT.tobytes(), alone.targets_NT.tobytes()) == (
+        mixed.tokens_NT.tobytes(), mixed.documents_NT.tobytes(), mixed.targets_NT.tobytes(),
+    )  # fmt: skip
 
 
 def test_the_same_documents_are_packed_the_same_way():

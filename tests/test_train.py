@@ -10,7 +10,7 @@ from espalier.model import build_model
 from espalier.settings import Model, Optimizer
 from espalier.sizes import shape_of
 from espalier.tokens import Document, Packed, pack
-from espalier.train import Step, make_optimizers, pick_precision, prepare_batch, schedule, train_metrics, train_model
+from espalier.train import Step, make_optimizers, pick_precision, prepare_batch, train_metrics, train_model
 
 VOCABULARY, PAD, END, USER, ASSISTANT = 30, 0, 2, 4, 5
 LENGTH = 32
@@ -40,7 +40,7 @@ def corpus(n=60):
 
 
 def settings(steps, *, rows=2, rate=3e-3, matrix_rate=1e-2):
-    return Optimizer(steps * rows * LENGTH, rows * LENGTH, rate, matrix_rate, 0.1, 0.1, 0.3)
+    return Optimizer(steps * rows * LENGTH, rows * LENGTH, rate, matrix_rate, 0.1, "wsd", 0.1, 0.3)
 
 
 def train(model, optimizer, *, data=None, seed=1, checkpoints=None, progress=lambda step, steps: None):
@@ -159,22 +159,6 @@ def test_a_new_sequence_starts_a_new_document_even_under_the_same_number():
     assert batch["labels"].tolist() == [[-100, 8, 9], [-100, 8, 9]]
 
 
-# the schedule
-
-
-def test_the_rate_rises_stays_and_falls():
-    shares = [schedule(step, 10, warmup=0.4, decay=0.3) for step in range(10)]
-    assert shares == pytest.approx([1 / 4, 2 / 4, 3 / 4, 1, 1, 1, 1, 3 / 3, 2 / 3, 1 / 3])
-
-
-def test_a_schedule_without_warmup_and_decay_is_flat():
-    assert [schedule(step, 4, warmup=0.0, decay=0.0) for step in range(4)] == [1.0] * 4
-
-
-def test_a_run_of_one_step_has_the_full_rate():
-    assert schedule(0, 1, warmup=0.05, decay=0.3) == 1.0
-
-
 # training
 
 
@@ -219,7 +203,7 @@ def test_gradient_checkpointing_makes_the_same_update():
 @pytest.mark.parametrize(("tokens", "batch_tokens", "rows", "steps"), [(1000, 100, 3, 10), (1000, 10, 1, 31), (10, 100, 3, 1)])
 def test_steps_and_rows_follow_from_the_tokens(tokens, batch_tokens, rows, steps):
     """100 // 32 = 3 rows, 1000 // 96 = 10 steps; at least one row and one step."""
-    curve = train(tiny(), Optimizer(tokens, batch_tokens, 1e-3, 1e-3, 0.1, 0.1, 0.3))
+    curve = train(tiny(), Optimizer(tokens, batch_tokens, 1e-3, 1e-3, 0.1, "wsd", 0.1, 0.3))
     assert [step.tokens for step in curve] == [rows * LENGTH * step for step in range(1, steps + 1)]
 
 
@@ -270,7 +254,7 @@ def watched():
 
 
 def test_both_optimizers_step_at_their_rates_share_of_the_schedule(watched):
-    train(tiny(), Optimizer(4 * 2 * LENGTH, 2 * LENGTH, 0.002, 0.01, 0.1, 0.5, 0.5))
+    train(tiny(), Optimizer(4 * 2 * LENGTH, 2 * LENGTH, 0.002, 0.01, 0.1, "wsd", 0.5, 0.5))
     shares = [0.5, 1, 1, 0.5]  # two steps up, two down
     assert [rate for kind, rate, _ in watched if kind == "AdamW"] == pytest.approx([0.002 * share for share in shares])
     assert [rate for kind, rate, _ in watched if kind == "Muon"] == pytest.approx([0.01 * share for share in shares])
@@ -354,7 +338,7 @@ def test_weights_that_break_in_the_middle_of_a_run_are_found_at_the_next_step():
 
 
 def test_the_metrics_of_a_run_are_those_of_its_last_twentieth():
-    curve = [Step(i, 64 * i, float(i), 1.0) for i in range(1, 41)]
+    curve = [Step(i, 64 * i, float(i), 1.0, 0.5) for i in range(1, 41)]
     assert train_metrics(curve, epoch_tokens=640) == {"steps": 40, "tokens": 2560, "epochs": 4.0, "loss_nats": 39.5}
     assert train_metrics(curve[:3], epoch_tokens=640) == {"steps": 3, "tokens": 192, "epochs": 0.3, "loss_nats": 3.0}
 

@@ -1,6 +1,6 @@
 """Checkpoints of a training run: weights and optimizer state as safetensors, the loss curve as JSON; no pickle.
 
-A checkpoint is a folder that appears under its name when it is whole. The two newest are kept; a torn one is passed over for the one before.
+A checkpoint is a folder that appears under its name when it is whole and on the disk. The two newest are kept; a torn one is passed over for the one before.
 """
 
 import json
@@ -15,10 +15,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from espalier.errors import DiskFull
+from espalier.errors import CorruptInput, DiskFull
 from espalier.io import DISK_ERRORS
 from espalier.launch import is_main
-from espalier.parallel import cut, whole
+from espalier.log import say
+from espalier.parallel import cut, from_main, in_any, whole
 
 if TYPE_CHECKING:
     from espalier.train import Step
@@ -46,6 +47,8 @@ def _write(folder: Path, weights: dict[str, torch.Tensor], state: dict[str, torc
         save_file(weights, temporary / "model.safetensors")
         save_file(state, temporary / "optimizer.safetensors")
         (temporary / "curve.json").write_text(json.dumps([astuple(step) for step in curve]))
+        for file in (*temporary.iterdir(), temporary):  # else a power cut can leave whole headers over empty weights
+            _sync(file)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
     except (OSError, SafetensorError) as error:
@@ -57,20 +60,51 @@ def _write(folder: Path, weights: dict[str, torch.Tensor], state: dict[str, torc
         shutil.rmtree(old, ignore_errors=True)
 
 
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def latest_checkpoint(folder: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> list[list[float]]:
-    """Load the newest whole checkpoint into model and optimizers; its curve, empty when there is none."""
-    for found in sorted(folder.glob("[0-9]*"), reverse=True):
-        try:
-            weights, state = load_file(found / "model.safetensors"), load_file(found / "optimizer.safetensors")
-            curve = json.loads((found / "curve.json").read_text())
-        except (OSError, SafetensorError, ValueError):
+    """Load the newest checkpoint that all processes can read into model and optimizers, and say which; its curve, empty when there is none.
+
+    All processes call it and go on from the same one. On several nodes `folder` must be a shared one.
+
+    Raises: CorruptInput for a checkpoint of another model.
+    """
+    for name in from_main([found.name for found in sorted(folder.glob("[0-9]*"), reverse=True)]):
+        weights, state, curve, fault = _read(folder / name)
+        if in_any(bool(fault)):
+            say(f"train: {folder / name} cannot be read ({fault or 'by one of the processes'}); the checkpoint before it is taken, if there is one")
             continue
+        _check(folder / name, weights, model)
         with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(cut(weights[name].to(parameter.device), parameter))
+            for key, parameter in model.named_parameters():
+                parameter.copy_(cut(weights[key].to(parameter.device), parameter))
         _restore(optimizers, state)
+        say(f"train: goes on after step {len(curve):,}, from {folder / name}")
         return curve
     return []
+
+
+def _read(found: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], list[list[float]], str]:
+    """Weights, optimizer state and curve of a checkpoint, and why they cannot be read ("": they can)."""
+    try:
+        weights, state = load_file(found / "model.safetensors"), load_file(found / "optimizer.safetensors")
+        return weights, state, json.loads((found / "curve.json").read_text()), ""
+    except (OSError, SafetensorError, ValueError) as error:
+        return {}, {}, [], str(error) or type(error).__name__
+
+
+def _check(found: Path, weights: dict[str, torch.Tensor], model: torch.nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        held = " x ".join(map(str, weights[name].shape)) if name in weights else "missing"
+        wanted = " x ".join(map(str, parameter.shape))
+        if held != wanted:
+            raise CorruptInput(f"{found}: holds another model ({name} is {held}, here {wanted}); set back what was changed, or remove {found.parent}")
 
 
 def drop_checkpoints(folder: Path) -> None:

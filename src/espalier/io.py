@@ -5,6 +5,7 @@ leaves either the old file or none.
 """
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -79,6 +80,15 @@ def read_bytes(path: Path | str) -> bytes:
     """The bytes of a file. Raises: InputMissing with the command that makes it."""
     try:
         return Path(path).read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise InputMissing(f"{path}: no such file; make it with `{_maker(path)}`") from error
+
+
+def file_digest(path: Path | str) -> str:
+    """32 hex digits of a file's content, which is not held in memory. Raises: InputMissing."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise InputMissing(f"{path}: no such file; make it with `{_maker(path)}`") from error
 

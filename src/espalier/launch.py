@@ -21,6 +21,11 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def process_counts() -> tuple[int, int]:
+    """How many processes train together, and how many of them on this machine."""
+    return int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def launch(module: str, arguments: Sequence[str], *, processes: int) -> None:
     """Run `python -m module arguments` in `processes` processes and wait. Raises: EspalierError when one fails, and KeyboardInterrupt."""
     meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"]

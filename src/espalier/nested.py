@@ -51,7 +51,12 @@ def nested_parts(data: Packed, shares: Sequence[float], *, seed: int) -> list[Pa
     if any(smaller >= larger for smaller, larger in zip([0, *sizes], [*sizes, n], strict=True)):
         raise ParamsError(f"params.yaml: train.sizes cuts {n:,} packed sequences into parts of {sizes}, which must differ; raise mix.budget_tokens")
     order = rng(seed, "sizes").permutation(n)
-    return [Packed(*(Part(array, order[:size]) for array in (data.tokens_NT, data.documents_NT, data.targets_NT))) for size in sizes]
+    return [_part(data, order[:size]) for size in sizes]
+
+
+def _part(data: Packed, places: np.ndarray) -> Packed:
+    arrays = (Part(array, places) for array in (data.tokens_NT, data.documents_NT, data.targets_NT))
+    return Packed(*arrays, None if data.branches_N is None else data.branches_N[places])
 
 
 def count_text_tokens(data: Packed) -> int:

@@ -6,8 +6,10 @@ Source: arXiv 2304.11277 (FSDP); torch.distributed.fsdp.fully_shard.
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import LlamaForCausalLM
@@ -38,6 +40,24 @@ def gradients_stay(model: torch.nn.Module, stay: bool) -> Iterator[None]:
             yield
 
 
+def in_any(holds: bool) -> bool:
+    """Whether something holds in any of the processes that train together; all of them must call it."""
+    if not dist.is_initialized():
+        return holds
+    flag = torch.tensor(int(holds), device=_device())
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag)
+
+
+def from_main(value: Any) -> Any:
+    """A plain value of the main process, in every process; all of them must call it."""
+    if not dist.is_initialized():
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, device=_device())
+    return values[0]
+
+
 def local(tensor: torch.Tensor) -> torch.Tensor:
     """The part of a tensor that this process holds; writing into it changes the tensor."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
@@ -58,3 +78,8 @@ def join(part: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 def cut(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """A whole tensor, the same in all processes, cut as `like` is."""
     return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None) if isinstance(like, DTensor) else tensor
+
+
+def _device() -> torch.device:
+    """Where the processes' backend wants what they exchange."""
+    return torch.device("cuda", torch.cuda.current_device()) if "nccl" in dist.get_backend() else torch.device("cpu")

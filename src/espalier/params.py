@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from espalier.errors import ParamsError
 from espalier.ranges import BUILTIN_OPERATIONS, OPERATIONS, RULE_FAMILIES, STEPS, OneOf, Within
 from espalier.settings import Params
+from espalier.train_checks import check_train
 
 FILE = "params.yaml"
 TEACHER = "models/teacher"  # where the stage teacher leaves it
@@ -31,6 +32,7 @@ def parse_params(text: str, *, file: str = FILE) -> Params:
     _check_study(params, file)
     _check_recipes(params, file)
     _check_sizes(params, file)
+    check_train(params, file)
     _check_filter(params, file)
     _check_agreement(params, file)
     _check_server(params, file)
@@ -149,16 +151,8 @@ def _check_sizes(params: Params, file: str) -> None:
     for at, optimizer in (("teacher", params.teacher.optimizer), ("train", params.train.optimizer)):
         if optimizer.tokens < optimizer.batch_tokens:
             raise ParamsError(f"{file}: {at}.optimizer.tokens is {optimizer.tokens}, less than one batch of {optimizer.batch_tokens}; raise it")
-        if optimizer.warmup_share + optimizer.decay_share > 1:
+        if optimizer.schedule == "wsd" and optimizer.warmup_share + optimizer.decay_share > 1:
             raise ParamsError(f"{file}: {at}.optimizer: warmup_share and decay_share add up to more than 1; lower one")
-    if params.train.optimizer.batch_tokens % params.tokens.context_tokens:
-        raise ParamsError(
-            f"{file}: train.optimizer.batch_tokens is {params.train.optimizer.batch_tokens}, no multiple of tokens.context_tokens "
-            f"{params.tokens.context_tokens}; a batch holds whole sequences"
-        )
-    sizes = params.train.sizes
-    if sizes and (len(sizes) < 2 or any(smaller >= larger for smaller, larger in zip(sizes, (*sizes[1:], 1.0), strict=True))):
-        raise ParamsError(f"{file}: train.sizes is {list(sizes)}; it must be [], or two shares and more that rise and stay below 1")
 
 
 def _check_filter(params: Params, file: str) -> None:

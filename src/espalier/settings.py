@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from espalier.engine_settings import Ray, Server, Vllm
-from espalier.ranges import SCORER_NAMES, WORLDS, Count, OneOf, Price, Share, Within
+from espalier.ranges import BRANCHES, SCHEDULES, SCORER_NAMES, WORLDS, Count, OneOf, Price, Share, Within
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class Optimizer:
     learning_rate: Annotated[float, Within(0, 1, above=True)]
     matrix_learning_rate: Annotated[float, Within(0, 1, above=True)]
     weight_decay: Annotated[float, Within(0, 10)]
+    schedule: Annotated[str, OneOf(SCHEDULES)]
     warmup_share: Share
     decay_share: Share
 
@@ -151,6 +152,14 @@ class Mix:
 class Tokens:
     tokenizer: str
     context_tokens: Annotated[int, Within(8, 10**6)]
+    by_branch: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    branches: tuple[Annotated[str, OneOf(BRANCHES)], ...]
+    share: Annotated[float, Within(0, 1, above=True)]
+    replay: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +172,9 @@ class Train:
     gradient_checkpointing: bool
     checkpoint_steps: Count
     sizes: tuple[Annotated[float, Within(0, 1, above=True)], ...]
+    spike_deviations: Annotated[float, Within(0, 1000)]
+    skip_spikes: bool
+    phases: tuple[Phase, ...]
     optimizer: Optimizer
 
 

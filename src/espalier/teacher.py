@@ -40,11 +40,12 @@ def build_teacher(
     *,
     seed: int,
     checkpoints: Checkpoints | None,
-    progress: Callable[[Step, int], None],
+    log: Callable[[int], Callable[[Step, int], None]],
 ) -> Built:
     """Train the built-in teacher.
 
     prompts: each recipe's prompts in the order of its steps. ranks: rank in natural text of each task of the world. held_out: the exam's problem keys.
+    log: given the size of the vocabulary, what is called after each step with its entry of the curve and the number of steps.
     """
     corpus = demonstrate(
         prompts, ranks, n=settings.examples, skew=settings.skew, answer_share=settings.answer_share, held_out=held_out, seed=seed
@@ -54,7 +55,7 @@ def build_teacher(
     fitting = [document for document in documents if len(document.ids) <= settings.model.context_tokens]
     data = pack(fitting, settings.model.context_tokens, pad_id=chat.pad_id)
     model = build_model(shape_of(settings.model), vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=number(seed, "teacher") % 2**32)
-    curve = train_model(model, data, settings.optimizer, seed=seed, precision="auto", checkpoints=checkpoints, progress=progress)
+    curve = train_model(model, data, settings.optimizer, seed=seed, precision="auto", checkpoints=checkpoints, progress=log(chat.size))
     return Built(model, chat, curve, corpus, sum(len(document.ids) for document in documents))
 
 

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
-from espalier.errors import CorruptInput, ParamsError
+from espalier.errors import CorruptInput, InputMissing, ParamsError
 from espalier.io import read_text
 from espalier.prompts import OPEN_USER, Messages, is_open
 
@@ -38,11 +38,15 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """N sequences of T tokens: ids, the number of the document within its sequence (-1 for padding), and whether a token is to be learnt."""
+    """N sequences of T tokens: ids, the number of the document within its sequence (-1 for padding), and whether a token is to be learnt.
+
+    branches_N: the number of the branch that all documents of a sequence belong to (order.py); None where a sequence may hold several.
+    """
 
     tokens_NT: np.ndarray
     documents_NT: np.ndarray
     targets_NT: np.ndarray
+    branches_N: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,36 @@ def pack(documents: Sequence[Document], length: int, *, pad_id: int) -> Packed:
             packed.targets_NT[row, at + document.prompt_tokens : end] = True
             at = end
     return packed
+
+
+def pack_by_branch(documents: Sequence[Document], branches: Sequence[int], length: int, *, pad_id: int) -> Packed:
+    """As `pack`, but each branch into sequences of its own, lowest number first. `branches[i]` belongs to document i."""
+    members: dict[int, list[Document]] = {branch: [] for branch in sorted(set(branches))}
+    for document, branch in zip(documents, branches, strict=True):
+        members[branch].append(document)
+    parts = [pack(found, length, pad_id=pad_id) for found in members.values()] or [pack([], length, pad_id=pad_id)]
+    sizes = [len(part.tokens_NT) for part in parts]
+    joined = (np.concatenate([getattr(part, name) for part in parts]) for name in ("tokens_NT", "documents_NT", "targets_NT"))
+    return Packed(*joined, np.repeat(np.array([*members] or [0], dtype=np.int8), sizes))
+
+
+def load_packed(folder: Path, *, by_branch: bool) -> Packed:
+    """The packed sequences of a folder, mapped into memory and not read. by_branch: with the branch of each.
+
+    Raises: InputMissing, CorruptInput.
+    """
+    arrays = []
+    for name in ("tokens", "documents", "targets", *(("branches",) if by_branch else ())):
+        file = folder / f"{name}.npy"
+        if not file.is_file():
+            raise InputMissing(f"{file}: no such file; make it with `dvc repro tokens@{folder.name}`")
+        try:
+            arrays.append(np.load(file, mmap_mode="r"))
+        except (ValueError, EOFError, OSError) as error:
+            raise CorruptInput(f"{file}: not a readable array ({error}); run `dvc repro tokens@{folder.name}`") from error
+    if len({len(array) for array in arrays}) > 1:
+        raise CorruptInput(f"{folder}: its arrays hold {' and '.join(str(len(array)) for array in arrays)} sequences; run `dvc repro tokens@{folder.name}`")
+    return Packed(*arrays)
 
 
 def _best_fit(sizes: Sequence[int], length: int) -> list[list[int]]:

@@ -1,11 +1,11 @@
 """One training loop for teachers and students, on accelerate: CPU, one GPU, or several processes.
 
-Packed sequences with documents kept apart, warmup-stable-decay schedule, gradient clipping, checkpoints that continue exactly. The data order is a hash of
-the seed and the epoch. Shapes: N packed sequences, B sequences a step, T tokens a sequence.
+Packed sequences with documents kept apart, a data order that hangs on the seed (order.py), a learning rate by schedule.py, gradient clipping, spikes told by
+spikes.py, checkpoints that continue exactly. Shapes: N packed sequences, B sequences a step, T tokens a sequence.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,13 @@ from accelerate import Accelerator
 from transformers import LlamaForCausalLM
 
 from espalier.checkpoints import latest_checkpoint, save_checkpoint
-from espalier.errors import EspalierError, ParamsError
+from espalier.errors import CorruptInput, EspalierError, ParamsError
 from espalier.muon import Muon
-from espalier.parallel import distribute, gradients_stay
-from espalier.seeds import rng
-from espalier.settings import Optimizer
+from espalier.order import mixed_order, part_of, phased_order
+from espalier.parallel import distribute, gradients_stay, in_any, whole
+from espalier.schedule import schedule
+from espalier.settings import Optimizer, Phase
+from espalier.spikes import WINDOW, Spike, Watch, find_spike
 from espalier.tokens import Packed
 
 BETAS = (0.9, 0.95)  # AdamW
@@ -27,15 +29,18 @@ MOMENTUM = 0.95  # Muon
 CLIP_NORM = 1.0
 IGNORED = -100  # the label that the loss leaves out
 
+Look = Callable[[float, float], Spike | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the loss curve: tokens seen so far (padding included), loss in nats a token, share of the peak rates."""
+    """One line of the loss curve: tokens seen so far (padding included), loss in nats a token, share of the peak rates, gradient norm before clipping."""
 
     step: int
     tokens: int
     loss_nats: float
     rate_share: float
+    gradient_norm: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,38 +62,41 @@ def train_model(
     progress: Callable[[Step, int], None],
     micro_batch: int = 0,
     sharding: str = "ddp",
+    phases: Sequence[Phase] = (),
+    watch: Watch | None = None,
 ) -> list[Step]:
     """Train `model` in place; the curve has one entry a step. progress: called with each entry and the number of steps.
 
     micro_batch: sequences that go through the model of a process at a time, their gradients added up to those of the whole step; 0 for all of a step's.
     Several processes (launch.py) read the same sequences in the same order as one does, each its part of every step; sharding: ddp or fsdp (parallel.py).
+    phases: read the branches of `data` one after the other (order.py); none for one mix. watch: what to do about spikes; None looks for none.
 
-    Raises: EspalierError when the loss is no number. A checkpoint of the same run is continued.
+    Raises: EspalierError when the loss is no number; ParamsError for sequences that processes cannot share evenly; what `check_data` and the order raise.
+    A checkpoint of the same run is continued.
     """
-    n, length = data.tokens_NT.shape
-    rows = max(optimizer.batch_tokens // length, 1)
-    steps = max(optimizer.tokens // (rows * length), 1)
+    check_data(data, vocabulary=model.config.vocab_size, context_tokens=model.config.max_position_embeddings)
     accelerator = Accelerator(mixed_precision=_mixed(precision), cpu=not torch.cuda.is_available())
-    processes, mine = accelerator.num_processes, slice(accelerator.process_index, None, accelerator.num_processes)
-    if rows % processes:
-        raise ParamsError(f"params.yaml: a step has {rows} sequences of {length} tokens, train.processes is {processes}; make batch_tokens a multiple of both")
+    rows, steps = _measure(data, optimizer, accelerator.num_processes)
     wrapped = distribute(model, accelerator, sharding=sharding)
     optimizers = make_optimizers(model, optimizer)
     curve = [Step(*entry) for entry in latest_checkpoint(checkpoints.folder, model, optimizers)] if checkpoints else []
-    peaks = [group["lr"] for one in optimizers for group in one.param_groups]
+    groups = [group for one in optimizers for group in one.param_groups]
+    peaks = [group["lr"] for group in groups]
     wrapped.train()
-    for step, places in enumerate(_order(n, rows, steps, seed)):
+    for step, places in enumerate(_order(data, phases, rows=rows, steps=steps, seed=seed)):
         if step < len(curve):
             continue
-        share = schedule(step, steps, warmup=optimizer.warmup_share, decay=optimizer.decay_share)
-        for group, peak in zip((group for one in optimizers for group in one.param_groups), peaks, strict=True):
+        share = schedule(step, steps, warmup=optimizer.warmup_share, decay=optimizer.decay_share, kind=optimizer.schedule)
+        for group, peak in zip(groups, peaks, strict=True):
             group["lr"] = peak * share
-        parts = _cut(places[mine], micro_batch)
+        parts = _cut(part_of(places, accelerator.process_index, accelerator.num_processes), micro_batch)
         batches = [prepare_batch(data.tokens_NT[part], data.documents_NT[part], data.targets_NT[part], accelerator.device) for part in parts]
-        loss = _step(accelerator, wrapped, optimizers, batches)
+        loss, norm, spike = _step(accelerator, wrapped, optimizers, batches, _look(curve, watch, places), skip=watch is not None and watch.skip)
         if not math.isfinite(loss):
             raise EspalierError(f"train: the loss is {loss} at step {step + 1} of {steps}; lower the learning rates of its optimizer")
-        curve.append(Step(step + 1, (step + 1) * rows * length, loss, share))
+        if watch and spike:
+            watch.report(spike)
+        curve.append(Step(step + 1, (step + 1) * rows * data.tokens_NT.shape[1], loss, share, norm))
         progress(curve[-1], steps)
         if checkpoints and (step + 1) % checkpoints.every_steps == 0 and step + 1 < steps:
             save_checkpoint(checkpoints.folder, model, optimizers, curve)
@@ -96,14 +104,19 @@ def train_model(
     return curve
 
 
-def schedule(step: int, steps: int, *, warmup: float, decay: float) -> float:
-    """Share of the peak rate at `step` (0 .. steps - 1): linear warmup, stable, linear decay to nearly nothing.
-
-    Source: warmup-stable-decay, arXiv 2404.06395, section 4.
-    """
-    rising = (step + 1) / max(warmup * steps, 1)
-    falling = (steps - step) / max(decay * steps, 1)
-    return min(1.0, rising, falling)
+def check_data(data: Packed, *, vocabulary: int, context_tokens: int) -> None:
+    """Raises: CorruptInput for no sequences, and for a token that the model has no word for; ParamsError for sequences longer than the model sees."""
+    n, length = data.tokens_NT.shape
+    if not n:
+        raise CorruptInput("train: the training set holds no sequences; run `dvc repro`, so that the stages before fill it or say why they cannot")
+    if length > context_tokens:
+        raise ParamsError(f"params.yaml: tokens.context_tokens is {length:,}, but the model sees {context_tokens:,}; lower it, or take a larger model")
+    highest = int(data.tokens_NT.max())
+    if highest >= vocabulary:
+        raise CorruptInput(
+            f"train: the training set holds token {highest:,}, but the model's tokenizer has {vocabulary:,} (0 .. {vocabulary - 1:,}); "
+            "it was packed with another one: run `dvc repro`, which packs it again"
+        )
 
 
 def prepare_batch(tokens_BT: np.ndarray, documents_BT: np.ndarray, targets_BT: np.ndarray, device: torch.device) -> dict[str, torch.Tensor]:
@@ -144,8 +157,45 @@ def make_optimizers(model: LlamaForCausalLM, optimizer: Optimizer) -> list[torch
     return [muon, torch.optim.AdamW(others, lr=optimizer.learning_rate, betas=BETAS, weight_decay=0.0, fused=True)]
 
 
-def _step(accelerator: Accelerator, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], batches: list[dict[str, torch.Tensor]]) -> float:
-    """One update; the loss is the mean over the target tokens of all batches, so that it does not hang on how a step is cut."""
+def _measure(data: Packed, optimizer: Optimizer, processes: int) -> tuple[int, int]:
+    """Sequences of a step, and steps. Raises: ParamsError."""
+    length = data.tokens_NT.shape[1]
+    rows = max(optimizer.batch_tokens // length, 1)
+    if rows % processes:
+        raise ParamsError(f"params.yaml: a step has {rows} sequences of {length} tokens, train.processes is {processes}; make batch_tokens a multiple of both")
+    return rows, max(optimizer.tokens // (rows * length), 1)
+
+
+def _order(data: Packed, phases: Sequence[Phase], *, rows: int, steps: int, seed: int) -> Iterator[np.ndarray]:
+    """The sequences of each step."""
+    if not phases:
+        return mixed_order(len(data.tokens_NT), rows=rows, steps=steps, seed=seed)
+    assert data.branches_N is not None, "phases need data that is packed by branch"
+    return phased_order(data.branches_N, phases, rows=rows, steps=steps, seed=seed)
+
+
+def _step(
+    accelerator: Accelerator, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], batches: list[dict[str, torch.Tensor]], look: Look, *, skip: bool
+) -> tuple[float, float, Spike | None]:
+    """One update: loss, gradient norm, and what `look` says of them.
+
+    skip: an update with a spike in any process is left out in all of them; else no number is waited for before the update.
+    """
+    loss, norm = _backward(accelerator, model, batches)
+    spike = look(float(loss), float(norm)) if skip else None
+    left_out = skip and in_any(spike is not None)
+    for optimizer in optimizers:
+        if not left_out:
+            optimizer.step()
+        optimizer.zero_grad()
+    return float(loss), float(norm), spike if skip else look(float(loss), float(norm))
+
+
+def _backward(accelerator: Accelerator, model: torch.nn.Module, batches: list[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss, and norm of all gradients before they are clipped, as every process sees them.
+
+    The loss is the mean over the target tokens of all batches of all processes, so that it does not hang on how a step is cut.
+    """
     processes, shared = accelerator.num_processes, {}
     if processes * len(batches) > 1:  # gradients are averaged over processes, so each divides by its part of the targets
         targets = accelerator.reduce(sum((batch["labels"] != IGNORED).sum() for batch in batches), "sum")
@@ -157,24 +207,17 @@ def _step(accelerator: Accelerator, model: torch.nn.Module, optimizers: list[tor
                 loss = model(**batch, **shared, use_cache=False).loss  # with a cache transformers does not keep packed documents apart
             accelerator.backward(loss)
         loss_sum += loss.detach()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad()
-    return float(accelerator.reduce(loss_sum, "mean"))
+    return accelerator.reduce(loss_sum, "mean"), whole(torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM))
+
+
+def _look(curve: Sequence[Step], watch: Watch | None, places: np.ndarray) -> Look:
+    """Tells whether the step after `curve` is a spike, by its loss and gradient norm."""
+    if watch is None:
+        return lambda loss, norm: None
+    before = [(step.loss_nats, step.gradient_norm) for step in curve[-WINDOW:]]
+    return lambda loss, norm: find_spike(watch, before, loss_nats=loss, gradient_norm=norm, step=len(curve) + 1, places=places.tolist())
 
 
 def _cut(places: np.ndarray, size: int) -> list[np.ndarray]:
     """`places` in pieces of `size`; 0 for one piece."""
     return [places[at : at + size] for at in range(0, len(places), size)] if size else [places]
-
-
-def _order(n: int, rows: int, steps: int, seed: int) -> Iterator[np.ndarray]:
-    """The sequences of each step: a fresh shuffle each epoch, read on across the end of an epoch."""
-    epoch, waiting = 0, np.empty(0, dtype=np.int64)
-    for _ in range(steps):
-        while len(waiting) < rows:
-            waiting = np.concatenate([waiting, rng(seed, "order", epoch).permutation(n)])
-            epoch += 1
-        yield waiting[:rows]
-        waiting = waiting[rows:]
