@@ -2,7 +2,13 @@
 
 import io
 import json
+import os
 import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +17,7 @@ from click.testing import CliRunner
 from espalier.order import branch_number
 from espalier.tokens import encode_samples, pack, pack_by_branch, save_chat, word_chat
 from stages.train import main
+from tests.closure import ROOT
 from tests.test_train import on_the_cpu  # noqa: F401 (a fixture that works by being here)
 from tests.worlds import tiny_params
 
@@ -86,6 +93,34 @@ def test_live_plots_change_no_byte_of_what_is_left(place, monkeypatch):
     assert sorted(path.name for path in (place / "runs/live/train/lab/1/plots/metrics").iterdir()) == [
         "gradient_norm.tsv", "learning_rate.tsv", "loss_nats.tsv", "tokens_s.tsv",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_stage_killed_three_times_leaves_the_bytes_of_an_undisturbed_one(place):
+    """By SIGKILL, whenever one, three and five checkpoints have been written; one is written at every step."""
+    (place / "params.yaml").write_text(tiny_params(**{"train.optimizer.tokens": "16384", "train.checkpoint_steps": "1"}))
+    assert train()[0] == 0
+    calm = left(place)
+    shutil.rmtree(place / "data/train")
+    checkpoints, command = place / ".espalier/checkpoints", [sys.executable, "-m", "stages.train", "lab", "1"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "CUDA_VISIBLE_DEVICES": ""}
+    for step in (1, 3, 5):
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        while process.poll() is None and newest(checkpoints) < step:
+            time.sleep(0.002)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert not (place / "data/train").exists()
+    before = newest(checkpoints)
+    code, lines = train()
+    assert code == 0, lines
+    assert f"train: goes on after step {before}, from .espalier/checkpoints/" in "\n".join(lines)
+    assert left(place) == calm
+
+
+def newest(checkpoints):
+    """The step of the newest checkpoint of the only run; 0 before the first."""
+    return max((int(path.name) for path in checkpoints.glob("*/[0-9]*")), default=0)
 
 
 def test_phases_are_read_from_tokens_that_are_packed_by_branch(place):
