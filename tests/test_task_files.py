@@ -195,6 +195,18 @@ def test_a_python_package_that_a_task_wants_is_named_with_the_install_line(tmp_p
     )
 
 
+@pytest.mark.parametrize("metric", ["f1", "mcc"])
+def test_a_metric_that_would_miss_scikit_learn_after_all_items_have_run_is_told_before(tmp_path, monkeypatch, metric):
+    folder = write_task(tmp_path, metric_list=[{"metric": metric}])
+    real = task_files.find_spec
+    monkeypatch.setattr(task_files, "find_spec", lambda name: None if name == "sklearn" else real(name))
+    assert refusal(EspalierError, folder) == (
+        f"{tmp_path}/pairs.yaml: needs the Python package scikit-learn, which is not installed; install it, or all that tasks use: pip install lm_eval==0.4.13"
+    )
+    monkeypatch.setattr(task_files, "find_spec", lambda name: real("json"))
+    assert list(opened(folder)[0].loaded["tasks"]["pairs"].aggregation()) == [metric]
+
+
 def test_two_entries_with_a_task_of_one_name_are_refused(tmp_path):
     folder = write_task(tmp_path)
     shutil.copy(folder / "pairs.yaml", folder / "again.yaml")
