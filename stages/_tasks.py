@@ -25,9 +25,7 @@ def opened_tasks(settings) -> Iterator[Asked]:
 
     def ask(folder: Path) -> tuple[dict[str, float], polars.DataFrame]:
         with Progress("evaluate: likelihoods of tasks", 0) as progress:
-            student = open_student(
-                folder, batch=settings.batch_items, max_tokens=settings.max_tokens, done=lambda done, total: progress(done, total=total)
-            )
+            student = open_student(folder, batch=settings.batch_items, max_tokens=settings.max_tokens, done=lambda done, total: progress(done, total=total))
             metrics, rows = run_tasks(student, tasks, items=settings.task_items)
         if student.cut:
             say(f"evaluate: {student.cut:,} requests of tasks are longer than the student's {student.max_length:,} tokens and lost their beginning")

@@ -2,9 +2,12 @@ import math
 
 import polars as pl
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from espalier.evaluate import bits_per_byte, exam_metrics, examine, gold_losses, reference_losses
-from tests.worlds import Scripted
+from espalier.teachers.hf import HfTeacher
+from tests.worlds import Scripted, tiny_model
 
 ITEMS = [
     ("i3", "key", "foundational/digits/last", "foundational", "plain/0", 1, "list : 4 9 .", "last digit ?"),
@@ -86,6 +89,27 @@ def test_two_golds_for_one_item_are_refused():
         examined(gold=pl.concat([gold(), gold({"i1": "4"})]))
 
 
+def test_an_exam_in_batches_with_a_cache_gives_the_replies_and_losses_of_plain_passes_item_by_item(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    folder = tiny_model(tmp_path / "model", words="list : 4 9 2 . last largest digit ? tavi eats plum meal of".split(), seed=35)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    end = tokenizer.eos_token_id
+    batched = examined(HfTeacher(folder, batch=2))
+    assert [len(reply.split()) for reply in batched["reply"]] == [7, 2, 4]  # one of them cut off, and all different
+    for item, context, query in items().sort("item").select("item", "context", "query").iter_rows():
+        prompt = tokenizer.convert_tokens_to_ids(f"<user> {context} {query} <assistant>".split())
+        gold_ids = [*tokenizer.convert_tokens_to_ids(GOLD[item].split()), end]
+        reply: list[int] = []
+        with torch.inference_mode():
+            while len(reply) < 7 and (not reply or reply[-1] != end):
+                reply.append(int(model(input_ids=torch.tensor([prompt + reply])).logits[0, -1].argmax()))
+            logprobs = torch.log_softmax(model(input_ids=torch.tensor([prompt + gold_ids])).logits[0, len(prompt) - 1 : -1].double(), -1)
+        loss = -sum(float(row[i]) for row, i in zip(logprobs, gold_ids, strict=True)) / len(gold_ids)
+        found = batched.row(by_predicate=pl.col("item") == item, named=True)
+        assert (found["reply"], found["gold_tokens"]) == (tokenizer.decode(reply, skip_special_tokens=True), len(gold_ids))
+        assert found["gold_loss"] == pytest.approx(loss, abs=1e-5)
+
+
 def results(*rows):
     """(split, leaf, right, gold_loss)"""
     return pl.DataFrame(rows, schema=("split", "leaf", "right", "gold_loss"), orient="row")
@@ -149,3 +173,4 @@ def test_the_losses_alone_are_those_of_the_whole_exam_on_their_split_and_no_repl
 def test_bits_per_byte_are_all_bits_over_all_bytes_not_the_mean_of_the_documents():
     longer = REFERENCE.with_columns(answer=pl.Series(["9", "a frog that is green"]))
     assert bits_per_byte(reference_losses(Student(BITS), longer)) == pytest.approx((3 + 9) / (2 + 21))  # the documents' mean would be 0.96
+    assert bits_per_byte(reference_losses(Student(BITS), longer)) == -sum(nats for nats, _ in BITS.values()) / math.log(2) / 23  # to the last digit

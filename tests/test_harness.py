@@ -193,6 +193,27 @@ def test_a_metric_of_all_items_together_has_no_value_by_item(folder, tmp_path):
     assert found.select("item", "value", "weight").rows() == [(0, None, None), (1, None, None)]
 
 
+def test_a_group_of_the_harness_is_told_by_its_own_number_and_a_tag_by_those_of_its_tasks(folder, tmp_path, monkeypatch):
+    import lm_eval.tasks
+
+    theirs = tmp_path / "theirs"
+    for name, rows in (("easy", QUESTIONS[:1]), ("hard", QUESTIONS), ("old", QUESTIONS)):
+        packed = {"data_files": {"test": str(theirs / f"data/{name}.jsonl")}, "cache_dir": str(tmp_path / "cache")}
+        task(theirs, name, rows, dataset_kwargs=packed)
+        config = json.loads((theirs / f"{name}.yaml").read_text())
+        (theirs / f"{name}.yaml").write_text("tag: school\n" * (name == "old") + "".join(f"{key}: {json.dumps(value)}\n" for key, value in config.items()))
+    (theirs / "both.yaml").write_text("group: both\ntask: [easy, hard]\naggregate_metric_list: [{metric: acc, weight_by_size: true}]\n")
+    real = lm_eval.tasks.TaskManager
+    monkeypatch.setattr(lm_eval.tasks, "TaskManager", lambda include_defaults=True: real(include_path=str(theirs), include_defaults=False))
+    found = find_tasks(["both", "school"], folder=tmp_path / "none", harness=theirs)
+    with offline_and_quiet():
+        opened = open_tasks(found, data=tmp_path, cache=tmp_path / "cache", form="text")
+        metrics, rows = run_tasks(open_student(folder, batch=8, max_tokens=8, done=lambda *_: None), opened, items=0)
+    right = {name: rows.filter(pl.col("task") == name)["value"].to_list() for name in ("easy", "hard", "old")}
+    assert [len(values) for values in right.values()] == [1, 2, 2]
+    assert metrics == {"task_both_acc": pytest.approx(sum(right["easy"] + right["hard"]) / 3), "task_old_acc": sum(right["old"]) / 2}
+
+
 def test_requests_that_lose_their_beginning_are_counted_and_an_answer_without_room_ends_the_stage(folder, tmp_path):
     long = [{"good": "w1 " * 60 + "w2", "bad": "w3"}, {"good": "w1", "bad": "w2"}]  # the model's context has 64 tokens
     task(tmp_path, "long", [{"question": "w4 " * 10, **row} for row in long], doc_to_text="{{ question }}")

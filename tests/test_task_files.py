@@ -181,7 +181,7 @@ def test_a_data_set_of_the_hub_is_not_fetched(tmp_path, monkeypatch):
     folder = write_task(tmp_path, dataset_path="nobody/has-this-data-set", dataset_kwargs=None)
     found = refusal(InputMissing, folder)
     assert found.startswith(f"{tmp_path}/pairs.yaml: its data set is not on this machine, and a stage downloads nothing (")
-    assert "nobody/has-this-data-set" in found
+    assert "'nobody/has-this-data-set' on the Hub (OfflineModeIsEnabled)" in found  # refused here, not by a network that is down
     found = refusal(InputMissing, tmp_path, "arc_easy", own=tmp_path / "none")
     assert found.startswith("params.yaml: evaluate.tasks: arc_easy: its data set is not on this machine, and a stage downloads nothing (")
 
@@ -193,6 +193,18 @@ def test_a_python_package_that_a_task_wants_is_named_with_the_install_line(tmp_p
         f"{tmp_path}/pairs.yaml: needs the Python package a_package_that_nobody_has, which is not installed; install it, or all that tasks use: "
         "pip install lm_eval==0.4.13"
     )
+
+
+@pytest.mark.parametrize("metric", ["f1", "mcc"])
+def test_a_metric_that_would_miss_scikit_learn_after_all_items_have_run_is_told_before(tmp_path, monkeypatch, metric):
+    folder = write_task(tmp_path, metric_list=[{"metric": metric}])
+    real = task_files.find_spec
+    monkeypatch.setattr(task_files, "find_spec", lambda name: None if name == "sklearn" else real(name))
+    assert refusal(EspalierError, folder) == (
+        f"{tmp_path}/pairs.yaml: needs the Python package scikit-learn, which is not installed; install it, or all that tasks use: pip install lm_eval==0.4.13"
+    )
+    monkeypatch.setattr(task_files, "find_spec", lambda name: real("json"))
+    assert list(opened(folder)[0].loaded["tasks"]["pairs"].aggregation()) == [metric]
 
 
 def test_two_entries_with_a_task_of_one_name_are_refused(tmp_path):

@@ -22,6 +22,7 @@ VERSION = "0.4.13"
 INSTALL = f"pip install -r requirements.txt && pip install --no-deps lm_eval=={VERSION}"
 ENDINGS = (".yaml", ".yml")
 FORMS = ("chat", "text")
+BY_SKLEARN = {"f1_score", "matthews_corrcoef"}  # the harness's ways of summing up that import scikit-learn, and only once all items have run
 # `task: name` or `group: name` at the start of a line; `tag:` with a name or a list of them below.
 NAMED = re.compile(rb"^['\"]?(task|group|tag)['\"]?:[ \t]*['\"]?([\w.@/()+-]+)['\"]?[ \t]*(?:#.*)?$", re.M)
 TAGS = re.compile(rb"^['\"]?tag['\"]?:[ \t]*\n((?:[ \t]*-[ \t]*[^\n]+\n?)+)", re.M)
@@ -81,7 +82,8 @@ def open_tasks(found: Sequence[TaskFile], *, data: Path, cache: Path, form: str)
         for name, task in loaded["tasks"].items():
             if any(name in other.loaded["tasks"] for other in opened):
                 raise ParamsError(f'{one.where}: its task is called "{name}", as another one of evaluate.tasks is; take one out, or rename it')
-            _check_kind(task, one.where)
+            with told(one.where):
+                _check_kind(task, one.where)
         opened.append(Opened(loaded, _form(loaded["tasks"], form, one.where)))
     return opened
 
@@ -108,8 +110,9 @@ def told(where: str, *kinds: type[Exception]) -> Iterator[None]:
             "write a task file over files of your own"
         ) from error
     except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
         raise EspalierError(
-            f"{where}: needs the Python package {error.name}, which is not installed; install it, or all that tasks use: pip install lm_eval=={VERSION}"
+            f"{where}: needs the Python package {package}, which is not installed; install it, or all that tasks use: pip install lm_eval=={VERSION}"
         ) from error
     except kinds as error:
         raise ParamsError(f"{where}: lm-evaluation-harness refuses it ({type(error).__name__}: {_line(error)}); mend the task file, or take it out") from error
@@ -197,6 +200,8 @@ def _check_kind(task: Any, where: str) -> None:
         raise ParamsError(f"{where}: runs code that the student writes, which espalier does not; take it out")
     if getattr(task, "MULTIMODAL", False):
         raise ParamsError(f"{where}: shows pictures or sounds, and a student reads text; take it out")
+    if find_spec("sklearn") is None and any(getattr(how, "__name__", "") in BY_SKLEARN for how in task.aggregation().values()):
+        raise ModuleNotFoundError(name="scikit-learn")
 
 
 def _line(error: Exception) -> str:
