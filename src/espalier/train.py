@@ -6,6 +6,7 @@ spikes.py, checkpoints that continue exactly. Shapes: N packed sequences, B sequ
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from transformers import LlamaForCausalLM
 
 from espalier.checkpoints import latest_checkpoint, save_checkpoint
 from espalier.errors import CorruptInput, EspalierError, ParamsError
+from espalier.fused import IGNORED, fused
 from espalier.muon import Muon
 from espalier.order import mixed_order, part_of, phased_order
 from espalier.parallel import distribute, gradients_stay, in_any, whole
@@ -27,7 +29,6 @@ from espalier.tokens import Packed
 BETAS = (0.9, 0.95)  # AdamW
 MOMENTUM = 0.95  # Muon
 CLIP_NORM = 1.0
-IGNORED = -100  # the label that the loss leaves out
 
 Look = Callable[[float, float], Spike | None]
 
@@ -83,23 +84,24 @@ def train_model(
     groups = [group for one in optimizers for group in one.param_groups]
     peaks = [group["lr"] for group in groups]
     wrapped.train()
-    for step, places in enumerate(_order(data, phases, rows=rows, steps=steps, seed=seed)):
-        if step < len(curve):
-            continue
-        share = schedule(step, steps, warmup=optimizer.warmup_share, decay=optimizer.decay_share, kind=optimizer.schedule)
-        for group, peak in zip(groups, peaks, strict=True):
-            group["lr"] = peak * share
-        parts = _cut(part_of(places, accelerator.process_index, accelerator.num_processes), micro_batch)
-        batches = [prepare_batch(data.tokens_NT[part], data.documents_NT[part], data.targets_NT[part], accelerator.device) for part in parts]
-        loss, norm, spike = _step(accelerator, wrapped, optimizers, batches, _look(curve, watch, places), skip=watch is not None and watch.skip)
-        if not math.isfinite(loss):
-            raise EspalierError(f"train: the loss is {loss} at step {step + 1} of {steps}; lower the learning rates of its optimizer")
-        if watch and spike:
-            watch.report(spike)
-        curve.append(Step(step + 1, (step + 1) * rows * data.tokens_NT.shape[1], loss, share, norm))
-        progress(curve[-1], steps)
-        if checkpoints and (step + 1) % checkpoints.every_steps == 0 and step + 1 < steps:
-            save_checkpoint(checkpoints.folder, model, optimizers, curve)
+    with _lean(model, accelerator, sharding):
+        for step, places in enumerate(_order(data, phases, rows=rows, steps=steps, seed=seed)):
+            if step < len(curve):
+                continue
+            share = schedule(step, steps, warmup=optimizer.warmup_share, decay=optimizer.decay_share, kind=optimizer.schedule)
+            for group, peak in zip(groups, peaks, strict=True):
+                group["lr"] = peak * share
+            parts = _cut(part_of(places, accelerator.process_index, accelerator.num_processes), micro_batch)
+            batches = [prepare_batch(data.tokens_NT[part], data.documents_NT[part], data.targets_NT[part], accelerator.device) for part in parts]
+            loss, norm, spike = _step(accelerator, wrapped, optimizers, batches, _look(curve, watch, places), skip=watch is not None and watch.skip)
+            if not math.isfinite(loss):
+                raise EspalierError(f"train: the loss is {loss} at step {step + 1} of {steps}; lower the learning rates of its optimizer")
+            if watch and spike:
+                watch.report(spike)
+            curve.append(Step(step + 1, (step + 1) * rows * data.tokens_NT.shape[1], loss, share, norm))
+            progress(curve[-1], steps)
+            if checkpoints and (step + 1) % checkpoints.every_steps == 0 and step + 1 < steps:
+                save_checkpoint(checkpoints.folder, model, optimizers, curve)
     model.eval()
     return curve
 
@@ -164,6 +166,14 @@ def _measure(data: Packed, optimizer: Optimizer, processes: int) -> tuple[int, i
     if rows % processes:
         raise ParamsError(f"params.yaml: a step has {rows} sequences of {length} tokens, train.processes is {processes}; make batch_tokens a multiple of both")
     return rows, max(optimizer.tokens // (rows * length), 1)
+
+
+def _lean(model: LlamaForCausalLM, accelerator: Accelerator, sharding: str) -> AbstractContextManager[None]:
+    """The pass of fused.py where it is the faster one and can be: on a CPU, with the whole model and all activations at hand."""
+    whole_model = accelerator.num_processes == 1 or sharding == "ddp"
+    if accelerator.device.type != "cpu" or model.is_gradient_checkpointing or not whole_model:
+        return nullcontext()
+    return fused(model, torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32)
 
 
 def _order(data: Packed, phases: Sequence[Phase], *, rows: int, steps: int, seed: int) -> Iterator[np.ndarray]:
