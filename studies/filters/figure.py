@@ -13,14 +13,14 @@ from espalier.stage import stage
 @stage("figure", reads=("study", "compare.confidence"))
 def main(params):
     """Draw the study."""
-    table, coverage = (read_rows(f"data/compare/{name}.parquet").to_dicts() for name in ("table", "coverage"))
+    table, coverage = (read_rows(f"data/compare/{name}.parquet") for name in ("table", "coverage"))
     found = Study(
         title="Filters",
         commit="",
         baseline=params.study.baseline,
         confidence=params.compare.confidence,
-        results=tuple(Result(**row) for row in table),
-        coverage=tuple(LeafShare(**row) for row in coverage),
+        results=tuple(Result(**row) for row in table.to_dicts()),
+        coverage=tuple(LeafShare(**row) for row in coverage.select("recipe", "leaf", "share").to_dicts()),
         effective_leaves={arm: _metric("mix", arm)["effective_leaves"] for arm in params.study.recipes},
     )
     write_text(Path("figure.svg"), result_figure(found))
