@@ -96,9 +96,13 @@ def _begin(settings, data, chat, shape, *, out):
     """Say what the run will take, and give it its log."""
     (n, length), (processes, here), precision = data.tokens_NT.shape, process_counts(), pick_precision(settings.precision)
     about = {"sequence": length, "processes": processes, "precision": precision, "room_bytes": room_bytes(here)}
-    say(f"train: {count_parameters(shape, chat.size):,} parameters on {n * length:,} packed tokens -> {out}, {settings.optimizer.tokens:,} tokens in all")
-    say(f"train: {run_words(settings.optimizer, shape, chat.size, sequence=length)}; memory: {memory_words(settings, shape, chat.size, **about)}")
     place, flops = out.relative_to("data/train"), train_flops(shape, chat.size, length)
+    recipe, seed, *_ = place.parts
+    say(
+        f"train: {count_parameters(shape, chat.size):,} parameters on {n * length:,} packed tokens of {recipe}, seed {seed}, "
+        f"{settings.optimizer.tokens:,} tokens in all"
+    )
+    say(f"train: {run_words(settings.optimizer, shape, chat.size, sequence=length)}; memory: {memory_words(settings, shape, chat.size, **about)}")
     log = {"flops_token": flops, "precision": precision, "processes": processes, "live": Path("runs/live/train") / place}
     return TrainingLog(f"train@{'-'.join(place.parts)}", settings.optimizer, **log)
 

@@ -196,8 +196,9 @@ def test_a_step_cut_into_micro_batches_makes_the_same_update(micro_batch):
 def test_gradient_checkpointing_makes_the_same_update():
     plain, checkpointed = tiny(), tiny()
     checkpointed.gradient_checkpointing_enable({"use_reentrant": False})
-    assert train(checkpointed, settings(2)) == train(plain, settings(2))
-    assert same(weights(checkpointed), weights(plain))
+    curves = train(checkpointed, settings(2)), train(plain, settings(2))
+    assert [step.loss_nats for step in curves[0]] == pytest.approx([step.loss_nats for step in curves[1]], rel=1e-5)  # through transformers' modules, and fused.py
+    assert all(float((tensor - weights(plain)[name]).abs().max()) < 1e-4 for name, tensor in weights(checkpointed).items())
 
 
 @pytest.mark.parametrize(("tokens", "batch_tokens", "rows", "steps"), [(1000, 100, 3, 10), (1000, 10, 1, 31), (10, 100, 3, 1)])

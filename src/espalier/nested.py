@@ -48,7 +48,7 @@ def nested_parts(data: Packed, shares: Sequence[float], *, seed: int) -> list[Pa
     """
     n = len(data.tokens_NT)
     sizes = [round(share * n) for share in shares]
-    if any(smaller >= larger for smaller, larger in zip([0, *sizes], [*sizes, n], strict=True)):
+    if shares and any(smaller >= larger for smaller, larger in zip([0, *sizes], [*sizes, n], strict=True)):
         raise ParamsError(f"params.yaml: train.sizes cuts {n:,} packed sequences into parts of {sizes}, which must differ; raise mix.budget_tokens")
     order = rng(seed, "sizes").permutation(n)
     return [_part(data, order[:size]) for size in sizes]
