@@ -16,6 +16,7 @@ def place(tmp_path, monkeypatch):
     """A git and DVC repository of one commit, the working folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setenv("DVC_STUDIO_OFFLINE", "")  # which LivePlots sets; put back at the end
     (tmp_path / ".gitignore").write_text("runs/\n")
     (tmp_path / "dvc.yaml").write_text("plots:\n- runs/live:\n    x: step\n")
     for command in ("git init -q", "dvc init -q", "git add -A", "git -c user.name=t -c user.email=t@t commit -qm one"):
@@ -65,6 +66,15 @@ def test_nothing_is_made_but_the_files_of_the_plots(place):
     assert sorted(str(path.relative_to(place)) for path in (place / "runs").rglob("*") if path.is_file()) == [
         f"{FOLDER}/plots/metrics/loss_nats.tsv", f"{FOLDER}/plots/metrics/tokens_s.tsv",
     ]  # fmt: skip
+
+
+def test_nothing_is_sent_to_dvc_studio_even_where_a_token_is_set(place, monkeypatch):
+    sent = []
+    monkeypatch.setenv("DVC_STUDIO_TOKEN", "secret")
+    monkeypatch.setenv("DVC_STUDIO_REPO_URL", "https://127.0.0.1:9/one")
+    monkeypatch.setattr("dvclive.studio.post_live_metrics", lambda *args, **options: sent.append(args))
+    note(plots(place), 1, 2, last=2)
+    assert (sent, len(points(place))) == ([], 2)
 
 
 def test_a_point_is_noted_from_ten_seconds_on_at_most_every_second_and_at_the_last_step(place):

@@ -2,13 +2,15 @@
 
 import re
 
+import psutil
 import pytest
+import torch
 
 from espalier.forecast import memory_words, run_words
 from espalier.hardware import GIB, known_peak, step_memory
 from espalier.params import parse_params
 from espalier.sizes import SIZES
-from espalier.speed import Meter, Pace, device_peak, measure_peak, peak_memory_bytes
+from espalier.speed import Meter, Pace, device_peak, measure_peak, peak_memory_bytes, room_bytes
 from espalier.spikes import Spike
 from espalier.train import Step
 from espalier.training_log import TrainingLog, step_words
@@ -76,6 +78,26 @@ def test_the_peak_of_a_cpu_is_measured():
 )  # fmt: skip
 def test_a_card_has_its_own_peak_or_none(card, bf16, fp32):
     assert (known_peak(card, "bf16"), known_peak(card, "fp32")) == (pytest.approx(bf16 * 1e12), pytest.approx(fp32 * 1e12))
+
+
+def test_a_process_asks_its_own_card(monkeypatch):
+    """Without a GPU here, CUDA's answers are ours: the current card is that which was set, the first before that."""
+    current = [0]
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda place: current.append(place))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (current[-1] * GIB, 24 * GIB))
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: current[-1] * 2**20)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: f"NVIDIA GeForce RTX {['', '', '', '4090'][current[-1]]}")
+    assert room_bytes(processes=8) == 3 * GIB
+    current.clear()
+    assert peak_memory_bytes() == 3 * 2**20
+    current.clear()
+    assert device_peak("bf16") == (pytest.approx(165.2e12), "the peak of NVIDIA GeForce RTX 4090 by its maker")
+
+
+def test_processes_of_a_machine_without_gpus_share_what_is_free():
+    assert room_bytes(4) == pytest.approx(psutil.virtual_memory().available / 4, rel=0.2)
 
 
 # before the first step

@@ -26,6 +26,11 @@ def process_counts() -> tuple[int, int]:
     return int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
+def local_place() -> int:
+    """Which of the processes of this machine this one is, from 0: the number of its card."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def launch(module: str, arguments: Sequence[str], *, processes: int) -> None:
     """Run `python -m module arguments` in `processes` processes and wait. Raises: EspalierError when one fails, and KeyboardInterrupt."""
     meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"]

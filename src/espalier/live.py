@@ -3,7 +3,8 @@
 A point at most every second, from the main process, once a run is 10 s old. The files lie under runs/, which git ignores and no stage declares, for they hold
 speeds, which no two runs share; dvc.yaml names the folder among its plots. A resumed run goes on in the files of the one that stopped, less what that one did
 after its checkpoint.
-dvclive is asked for its files alone: no experiment, no dvc.yaml of its own, nothing added to git (so neither `next_step` nor `end` is called, which do that).
+dvclive is asked for its files alone: no experiment, no dvc.yaml of its own, nothing added to git or sent to DVC Studio (so neither `next_step` nor `end` is
+called, which do that).
 """
 
 import os
@@ -48,6 +49,7 @@ def _open(folder: Path, first_step: int) -> Any:
     except ImportError as error:
         raise OSError(f"dvclive is not installed ({error}); pip install -r requirements.txt") from error
     kept = {path: _before(path.read_text(), first_step) for path in folder.glob("plots/metrics/*.tsv")} if first_step > 1 else {}
+    os.environ["DVC_STUDIO_OFFLINE"] = "true"  # else a run is announced there by whoever has a token, and never ends
     live = Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None)
     for path, text in kept.items():
         path.parent.mkdir(parents=True, exist_ok=True)

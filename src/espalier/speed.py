@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from espalier.hardware import known_peak
+from espalier.launch import local_place
 
 MIB = 2**20
 WINDOW_S = 10.0  # the rate is that of the last 10 to 20 s
@@ -51,7 +52,7 @@ class Meter:
 
 def device_peak(precision: str) -> tuple[float, str]:
     """FLOP/s of one process's device, and where the number is from. precision: fp32 or bf16."""
-    if torch.cuda.is_available():
+    if _has_card():
         card = torch.cuda.get_device_name()
         if known := known_peak(card, precision):
             return known, f"the peak of {card} by its maker"
@@ -60,7 +61,7 @@ def device_peak(precision: str) -> tuple[float, str]:
 
 def measure_peak(precision: str) -> float:
     """FLOP/s of a product of two large square matrices, the best of REPEATS; 2 n^3 operations each."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if _has_card() else "cpu"
     n = SIZES[device]
     matrix_NN = torch.ones(n, n, dtype=torch.bfloat16 if precision == "bf16" else torch.float32, device=device)
     best_s = min(_seconds(matrix_NN) for _ in range(REPEATS))
@@ -69,12 +70,20 @@ def measure_peak(precision: str) -> float:
 
 def room_bytes(processes: int) -> int:
     """Memory that is free now for one of `processes` of this machine: of its card, or its share of the machine's."""
-    return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available // processes
+    return torch.cuda.mem_get_info()[0] if _has_card() else psutil.virtual_memory().available // processes
 
 
 def peak_memory_bytes() -> int:
     """The most that this process held so far: on its card what torch's allocator took, else its resident memory."""
-    return torch.cuda.max_memory_reserved() if torch.cuda.is_available() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return torch.cuda.max_memory_reserved() if _has_card() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _has_card() -> bool:
+    """Whether there are GPUs; makes this process's own the current one. Asked on the first card, every process would hold some 0.4 GB of it for nothing."""
+    if not torch.cuda.is_available():
+        return False
+    torch.cuda.set_device(local_place())
+    return True
 
 
 def _seconds(matrix_NN: torch.Tensor) -> float:

@@ -66,16 +66,15 @@ def train_model(
     phases: Sequence[Phase] = (),
     watch: Watch | None = None,
 ) -> list[Step]:
-    """Train `model` in place; the curve has one entry a step. progress: called with each entry and the number of steps.
+    """Train `model` in place on data that pass `check_data`; the curve has one entry a step. progress: called with each entry and the number of steps.
 
     micro_batch: sequences that go through the model of a process at a time, their gradients added up to those of the whole step; 0 for all of a step's.
     Several processes (launch.py) read the same sequences in the same order as one does, each its part of every step; sharding: ddp or fsdp (parallel.py).
     phases: read the branches of `data` one after the other (order.py); none for one mix. watch: what to do about spikes; None looks for none.
 
-    Raises: EspalierError when the loss is no number; ParamsError for sequences that processes cannot share evenly; what `check_data` and the order raise.
+    Raises: EspalierError when the loss is no number; ParamsError for sequences that processes cannot share evenly, and for phases that cannot be read.
     A checkpoint of the same run is continued.
     """
-    check_data(data, vocabulary=model.config.vocab_size, context_tokens=model.config.max_position_embeddings)
     accelerator = Accelerator(mixed_precision=_mixed(precision), cpu=not torch.cuda.is_available())
     rows, steps = _measure(data, optimizer, accelerator.num_processes)
     wrapped = distribute(model, accelerator, sharding=sharding)
