@@ -10,7 +10,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-vllm show diff report docs deps bench-generate bench-dedup bench-dedup-scale bench-rules canaries studies study-filters difficulty clean
+.PHONY: help repro test test-vllm show diff report docs deps bench-generate bench-dedup bench-dedup-scale bench-rules bench-train canaries studies study-filters difficulty clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -80,6 +80,9 @@ bench-dedup-scale: $(READY)  ## near-duplicate removal of 100,000 to 4,000,000 d
 
 bench-rules: $(READY)  ## the rules of tier 0 beside datatrove's filters ($$DATATROVE: site-packages that hold datatrove 0.10.1): speed and verdicts
 	$(BIN)/python -m tests.bench_rules
+
+bench-train: $(READY)  ## training beside transformers' Trainer, accelerate and nanoGPT ($$NANOGPT: a checkout of karpathy/nanoGPT): tokens/s
+	$(BIN)/python -m tests.bench_train
 
 canaries: $(READY)  ## what decontamination sees of planted items, word for word and reworded, and its speed beside sets of Python
 	$(BIN)/python -m tests.canaries

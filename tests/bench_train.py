@@ -94,7 +94,7 @@ def ours(size: str, precision: str, folder: str) -> float:
 
     tokens, rows = _sequences(size, folder), SIZES[size][4]
     data = Packed(tokens.astype(np.uint16), np.zeros(tokens.shape, dtype=np.int32), np.ones(tokens.shape, dtype=bool))
-    optimizer = Optimizer(tokens.size, rows * tokens.shape[1], 1e-3, 4e-3, 0.1, 0.05, 0.3)
+    optimizer = Optimizer(tokens.size, rows * tokens.shape[1], 1e-3, 4e-3, 0.1, "wsd", 0.05, 0.3)
     stamps: list[float] = []
     train_model(_model(size), data, optimizer, seed=0, precision=precision, checkpoints=None, progress=lambda step, steps: stamps.append(time.perf_counter()))
     return _speed(size, stamps)

@@ -226,7 +226,7 @@ def test_two_models_that_start_apart_end_apart():
 
 def test_norms_and_embedding_are_adamws_and_all_other_matrices_muons():
     model = tiny()
-    muon, adamw = make_optimizers(model, settings(1))
+    muon, adamw = make_optimizers(model, settings(1), "fp32")
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     held = [{names[id(parameter)] for group in one.param_groups for parameter in group["params"]} for one in (muon, adamw)]
     layers = [f"model.layers.{i}." for i in range(2)]

@@ -78,7 +78,7 @@ def train_model(
     accelerator = Accelerator(mixed_precision=_mixed(precision), cpu=not torch.cuda.is_available())
     rows, steps = _measure(data, optimizer, accelerator.num_processes)
     wrapped = distribute(model, accelerator, sharding=sharding)
-    optimizers = make_optimizers(model, optimizer)
+    optimizers = make_optimizers(model, optimizer, pick_precision(precision))
     curve = [Step(*entry) for entry in latest_checkpoint(checkpoints.folder, model, optimizers)] if checkpoints else []
     groups = [group for one in optimizers for group in one.param_groups]
     peaks = [group["lr"] for group in groups]
@@ -90,7 +90,7 @@ def train_model(
             share = schedule(step, steps, warmup=optimizer.warmup_share, decay=optimizer.decay_share, kind=optimizer.schedule)
             for group, peak in zip(groups, peaks, strict=True):
                 group["lr"] = peak * share
-            parts = _cut(part_of(places, accelerator.process_index, accelerator.num_processes), micro_batch)
+            parts = _cut(part_of(places, accelerator.process_index, accelerator.num_processes), micro_batch or rows)
             batches = [prepare_batch(data.tokens_NT[part], data.documents_NT[part], data.targets_NT[part], accelerator.device) for part in parts]
             loss, norm, spike = _step(accelerator, wrapped, optimizers, batches, _look(curve, watch, places), skip=watch is not None and watch.skip)
             if not math.isfinite(loss):
@@ -150,11 +150,12 @@ def _mixed(precision: str) -> str:
     return "bf16" if pick_precision(precision) == "bf16" else "no"
 
 
-def make_optimizers(model: LlamaForCausalLM, optimizer: Optimizer) -> list[torch.optim.Optimizer]:
+def make_optimizers(model: LlamaForCausalLM, optimizer: Optimizer, precision: str) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers; AdamW, without weight decay, for the embedding and the norms."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     inside = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
-    muon = Muon(inside, lr=optimizer.matrix_learning_rate, weight_decay=optimizer.weight_decay, momentum=MOMENTUM)
+    muon = Muon(inside, lr=optimizer.matrix_learning_rate, weight_decay=optimizer.weight_decay, momentum=MOMENTUM, dtype=dtype)
     return [muon, torch.optim.AdamW(others, lr=optimizer.learning_rate, betas=BETAS, weight_decay=0.0, fused=True)]
 
 
@@ -228,5 +229,5 @@ def _look(curve: Sequence[Step], watch: Watch | None, places: np.ndarray) -> Loo
 
 
 def _cut(places: np.ndarray, size: int) -> list[np.ndarray]:
-    """`places` in pieces of `size`; 0 for one piece."""
-    return [places[at : at + size] for at in range(0, len(places), size)] if size else [places]
+    """`places` in pieces of `size`."""
+    return [places[at : at + size] for at in range(0, len(places), size)]
