@@ -1,7 +1,7 @@
 """Causal attention on the CPU with its backward pass, for the training pass of fused.py.
 
 In fp32 by the library's flash kernel. In bf16 that is slow (its backward pass took a third of a step), so scores are made for as many sequences at a time
-as stay in the processor's cache, and made again for the backward pass: nothing of size T x T is kept. Source: arXiv 2205.14135, section 3 (tiles, recomputation).
+as stay in the processor's cache, and made again for the backward pass: nothing of size T x T is kept. Source: arXiv 2205.14135, section 3 (tiles).
 Letters: B sequences, T tokens of each, H heads, K key-value heads, h dimensions of a head.
 """
 
