@@ -252,3 +252,18 @@ def _filled(place: str, parts: dict[str, str], clone: Path) -> str:
 
 def _steps(clone: Path, recipe: str) -> dict[str, str]:
     return YAML(typ="safe").load(clone / "params.yaml")["recipes"][recipe]["steps"]
+
+
+def test_a_student_is_the_next_teacher_with_one_param(clone):
+    """Generation 2, last for it changes every row after it."""
+    shutil.copytree(clone / "data/train/lab/1/model", clone / "models/generation-1")
+    before = json.loads((clone / "metrics/teacher.json").read_text())["teacher"]
+    change(clone, teacher__path="models/generation-1")
+    done = shell(clone, "dvc", "repro", "score@lab")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert stage_words(ran(done.stdout)) == {"teacher", "context", "query", "evolve", "answer", "score"}
+    after = json.loads((clone / "metrics/teacher.json").read_text())["teacher"]
+    student = json.loads((clone / "metrics/train/lab/1.json").read_text())["train"]["lab"]["1"]
+    assert after["parameters"] == student["parameters"] != before["parameters"]
+    steps = json.loads((clone / "metrics/answer/lab.json").read_text())["answer"]["lab"]
+    assert steps["read_tokens"] > 0

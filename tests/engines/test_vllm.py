@@ -7,17 +7,23 @@ import os
 import signal
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from espalier.errors import EspalierError
 from espalier.io import write_json
-from espalier.model import load_model
+from espalier.model import build_model, load_model, save_model
+from espalier.settings import Optimizer
+from espalier.sizes import SIZES
 from espalier.teachers.base import Streaming
 from espalier.teachers.cache import Cache, generate_cached
 from espalier.teachers.engines import open_teacher
+from espalier.teachers.hf import HfTeacher
 from espalier.teachers.pin import fingerprint, pin_teacher, teacher_fingerprint
 from espalier.teachers.vllm import VllmTeacher
-from tests.engines.opening import NEEDS_VLLM, ROOM, SETTINGS, open_vllm
+from espalier.tokens import Packed, save_chat, word_chat
+from espalier.train import train_model
+from tests.engines.opening import NEEDS_VLLM, ROOM, SETTINGS, WORDS, open_vllm
 from tests.engines.test_contract import asked, request, words
 from tests.worlds import Scripted
 
@@ -141,3 +147,21 @@ def test_a_model_that_cannot_be_loaded_is_named(folder, tmp_path):
     (tmp_path / "tokenizer_config.json").write_bytes((folder / "tokenizer_config.json").read_bytes())
     with pytest.raises(EspalierError, match="the engine vllm does not start with this model"):
         open_teacher("vllm", tmp_path, vllm=replace(SETTINGS, context_tokens=ROOM + 1))
+
+
+@needs_vllm
+def test_a_trained_student_scores_in_vllm_as_in_hf(tmp_path):
+    """As the stage train leaves it: size tiny, after some updates by the training pass for the CPU."""
+    chat, shape = word_chat(WORDS), SIZES["tiny"]
+    model = build_model(shape, vocabulary=chat.size, pad_id=chat.pad_id, end_id=chat.end_id, seed=0)
+    tokens = np.random.default_rng(0).integers(8, chat.size, (16, 32)).astype(np.uint16)
+    data = Packed(tokens, np.zeros(tokens.shape, dtype=np.int16), np.ones(tokens.shape, dtype=bool))
+    train_model(model, data, Optimizer(2048, 256, 1e-2, 1e-2, 0.1, "wsd", 0.1, 0.3), seed=0, precision="fp32", checkpoints=None, progress=lambda step, steps: None)
+    save_model(model, tmp_path)
+    save_chat(chat, tmp_path, context_tokens=shape.context_tokens)
+    pairs = [((("user", f"w{i} w{i + 1}"),), f"w{i + 2} w{i} sad") for i in range(12)]
+    with open_vllm(tmp_path) as opened:
+        found = opened.score(pairs)
+    expected = HfTeacher(tmp_path).score(pairs)
+    assert [tokens for _, tokens in found] == [tokens for _, tokens in expected]
+    assert [total for total, _ in found] == pytest.approx([total for total, _ in expected], abs=1e-3)
