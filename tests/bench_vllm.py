@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vllm import LLM
 
 PROMPTS, MAX_TOKENS, WORDS, SHAPE = 256, 48, 32_000, Model(hidden=288, layers=6, feed_forward=768, context_tokens=256)
-RUNS = 3  # of each, by turns; the fastest counts
+RUNS = 5  # of each, by turns; the fastest counts
 
 
 def rows() -> list[str]:
