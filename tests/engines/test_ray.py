@@ -16,6 +16,7 @@ pytest.importorskip("ray.data", reason="ray is not installed here; `make test-vl
 
 import pyarrow
 import torch
+from torch import set_num_threads  # before an engine of vLLM in this process puts one that does nothing in its place
 
 from espalier.errors import EspalierError
 from espalier.settings import Ray
@@ -42,9 +43,9 @@ SETTINGS = Ray("", 2, "hf", 0.0, BATCH, 3)
 def hf(folder):
     """The same model in this process, with as many threads as Ray gives a worker of one CPU."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    set_num_threads(1)
     yield HfTeacher(folder)
-    torch.set_num_threads(threads)
+    set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
