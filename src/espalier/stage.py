@@ -27,6 +27,13 @@ from espalier.params import FILE, parse_params
 Main = Callable[..., None]
 
 
+class StageCommand(click.Command):
+    """The command of a stage; reads: the dotted params that it may read; items: the matrix keys that are its arguments."""
+
+    reads: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+
+
 def stage(name: str, *, items: tuple[str, ...] = (), reads: tuple[str, ...]) -> Callable[[Main], click.Command]:
     """Make a function a stage's command. items: the matrix keys, given as arguments. reads: dotted params; `{recipe}` stands for the item.
 
@@ -39,10 +46,10 @@ def stage(name: str, *, items: tuple[str, ...] = (), reads: tuple[str, ...]) -> 
             sys.exit(_run(name, function, values, reads))
 
         run.__doc__ = function.__doc__
-        command = click.command(name)(run)
+        command = click.command(name, cls=StageCommand)(run)
         for item in items:
             command = click.argument(item)(command)
-        command.reads, command.items = reads, items  # type: ignore[attr-defined]
+        command.reads, command.items = reads, items
         return command
 
     return wrap
