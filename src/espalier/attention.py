@@ -38,8 +38,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tenso
 
 def attend_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, made: Tensor, sums: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of q, k and v from that of what `attend` made."""
-    heads, few = (k, v), k.shape[1]
-    k, v = (_spread(one, q) for one in heads)
+    few, k, v = k.shape[1], _spread(k, q), _spread(v, q)
     if sums is not None:
         d_q, d_k, d_v = _flash_backward(grad, q, k, v, made, sums, 0.0, False, attn_mask=mask)
     else:
@@ -55,11 +54,12 @@ def attend_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor,
 
 
 def _shares(q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
-    """(b, H, T, T): how much each token takes of each other."""
+    """(b, H, T, T) for b sequences: how much each token takes of each other, 0..1."""
     return (q * q.shape[-1] ** -0.5 @ k.mT).add_(mask).softmax(-1)
 
 
 def _tiles(q: Tensor) -> Iterator[slice]:
+    """As many sequences at a time as have at most CACHE_BYTES of scores, and at least one."""
     sequence_bytes = q.shape[1] * q.shape[2] ** 2 * q.element_size()
     size = max(CACHE_BYTES // sequence_bytes, 1)
     return (slice(at, at + size) for at in range(0, len(q), size))

@@ -135,17 +135,18 @@ class _Norm(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, shared: _Shared) -> Tensor:
-        h, scale = _normalise(x, weight, shared)
-        ctx.save_for_backward(x, weight, scale)
-        return h
+        flat = x.flatten(0, 1)
+        h, scale = _normalise(flat, weight, shared)
+        ctx.save_for_backward(flat, weight, scale)
+        return h.view_as(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, scale = (one.flatten(0, -2) if one.ndim > 1 else one for one in ctx.saved_tensors)
+        x, weight, scale = ctx.saved_tensors
         dx = torch.zeros_like(x)
-        d_weight = _normalise_backward(grad.flatten(0, -2), x, scale, weight, onto=dx)
-        return dx.view_as(ctx.saved_tensors[0]), d_weight, None
+        d_weight = _normalise_backward(grad.flatten(0, 1), x, scale, weight, onto=dx)
+        return dx.view_as(grad), d_weight, None
 
 
 class _CrossEntropy(Function):
@@ -179,7 +180,7 @@ def _joined(dtype: torch.dtype, *matrices: torch.nn.Linear) -> Tensor:
 
 
 def _normalise(x: Tensor, weight: Tensor, shared: _Shared) -> tuple[Tensor, Tensor]:
-    """Rows over their root mean square, times `weight`, and what they were multiplied with before (..., 1). Source: RMSNorm, arXiv 1910.07467, equation 4."""
+    """(N, d) rows over their root mean square, times `weight`, and their scale before that (N, 1). Source: RMSNorm, arXiv 1910.07467, equation 4."""
     scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(shared.eps).rsqrt_()
     return (x * scale).mul_(weight).to(shared.dtype), scale
 
