@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parent.parent
 # Quiet modules may not change what a stage writes, so they are no deps (design: when one starts to matter, params.yaml's `format` is raised).
-QUIET = {f"src/espalier/{name}.py" for name in ("__init__", "errors", "params", "ranges", "settings", "engine_settings", "io", "seeds", "log", "progress", "stage", "interrupt", "launch", "ledger", "train_checks")}
+QUIET = {f"src/espalier/{name}.py" for name in ("__init__", "errors", "params", "ranges", "settings", "engine_settings", "io", "seeds", "heap", "log", "progress", "stage", "interrupt", "launch", "ledger", "train_checks")}
 CODE = ("src/", "stages/")
 
 

@@ -18,7 +18,7 @@ SOURCES = sorted((ROOT / "src").rglob("*.py")) + sorted((ROOT / "stages").rglob(
 
 # A module imports only from lower floors, or from its own floor without a cycle.
 FLOORS = (
-    {"errors", "params", "ranges", "settings", "engine_settings", "io", "seeds", "log", "progress", "stage", "interrupt", "launch", "ledger", "train_checks"},
+    {"errors", "params", "ranges", "settings", "engine_settings", "io", "seeds", "heap", "log", "progress", "stage", "interrupt", "launch", "ledger", "train_checks"},
     {"text", "stats", "attention", "student_t", "multiplier", "old_qna", "qna", "taxonomy", "prompts", "replies", "gates", "attributes", "documents", "novelty", "nearest", "profiles", "sizes", "hardware", "auc", "clustered", "verdicts", "wordhash", "minhash", "overlap", "pairs", "phrases", "records", "shapes", "containment", "paraphrase", "numbers", "benchmarks", "canaries", "task_files", "schedule", "order", "spikes", "forecast"},
     {"world", "verifiers", "teachers", "scorers", "dedup", "tokens", "diversity", "coverage", "wording", "vendi", "model", "nested", "muon", "fused", "parallel", "checkpoints", "samples", "decontaminate", "mix", "plan", "filter", "score", "quotas", "audit", "spill", "dedup_ray", "suspects", "speed", "live"},
     {"intake", "curate", "exam", "teacher", "generate", "evolve", "general", "worlds", "train", "evaluate", "compare", "costs", "worth", "plot_tables", "report", "gather", "lineage", "estimate", "round_trip", "harness", "training_log"},

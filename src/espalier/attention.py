@@ -1,7 +1,8 @@
 """Causal attention on the CPU with its backward pass, for the training pass of fused.py.
 
 In fp32 by the library's flash kernel. In bf16 that is slow (its backward pass took a third of a step), so scores are made for as many sequences at a time
-as stay in the processor's cache, and made again for the backward pass: nothing of size T x T is kept. Source: arXiv 2205.14135, section 3 (tiles).
+as stay in the processor's cache, and made again for the backward pass: nothing of size T x T is kept, unless all of it is one such tile.
+Source: arXiv 2205.14135, section 3 (tiles).
 Letters: B sequences, T tokens of each, H heads, K key-value heads, h dimensions of a head.
 """
 
@@ -30,22 +31,23 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tenso
     k, v = _spread(k, q), _spread(v, q)
     if q.dtype == torch.float32:
         return _flash(q, k, v, 0.0, False, attn_mask=mask)
-    made = torch.empty(q.shape, dtype=q.dtype)
-    for rows in _tiles(q):
-        torch.matmul(_shares(q[rows], k[rows], _of(mask, rows)), v[rows], out=made[rows])
-    return made, None
+    made, tiles = torch.empty(q.shape, dtype=q.dtype), list(_tiles(q))
+    for rows in tiles:
+        shares = _shares(q[rows], k[rows], _of(mask, rows))
+        torch.matmul(shares, v[rows], out=made[rows])
+    return made, shares if len(tiles) == 1 else None
 
 
-def attend_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, made: Tensor, sums: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def attend_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, made: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of q, k and v from that of what `attend` made."""
     few, k, v = k.shape[1], _spread(k, q), _spread(v, q)
-    if sums is not None:
-        d_q, d_k, d_v = _flash_backward(grad, q, k, v, made, sums, 0.0, False, attn_mask=mask)
+    if q.dtype == torch.float32:
+        d_q, d_k, d_v = _flash_backward(grad, q, k, v, made, kept, 0.0, False, attn_mask=mask)
     else:
         d_q, d_k, d_v = (torch.empty(q.shape, dtype=q.dtype) for _ in range(3))
         scale = q.shape[-1] ** -0.5
         for rows in _tiles(q):
-            shares = _shares(q[rows], k[rows], _of(mask, rows))
+            shares = _shares(q[rows], k[rows], _of(mask, rows)) if kept is None else kept
             torch.matmul(shares.mT, grad[rows], out=d_v[rows])
             d_scores = torch._softmax_backward_data(grad[rows] @ v[rows].mT, shares, -1, shares.dtype)
             torch.matmul(d_scores, k[rows], out=d_q[rows]).mul_(scale)

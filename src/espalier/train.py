@@ -18,6 +18,7 @@ from transformers import LlamaForCausalLM
 from espalier.checkpoints import latest_checkpoint, save_checkpoint
 from espalier.errors import CorruptInput, EspalierError, ParamsError
 from espalier.fused import IGNORED, fused
+from espalier.heap import keep_freed_memory
 from espalier.muon import Muon
 from espalier.order import mixed_order, part_of, phased_order
 from espalier.parallel import distribute, gradients_stay, in_any, whole
@@ -173,6 +174,7 @@ def _lean(model: LlamaForCausalLM, accelerator: Accelerator, sharding: str) -> A
     whole_model = accelerator.num_processes == 1 or sharding == "ddp"
     if accelerator.device.type != "cpu" or model.is_gradient_checkpointing or not whole_model:
         return nullcontext()
+    keep_freed_memory()
     return fused(model, torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32)
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 
+from espalier.heap import keep_freed_memory
 from espalier.model import load_model
 from espalier.prompts import Messages
 from espalier.teachers.base import NOT_BEGUN, Completion, Request, never
@@ -35,6 +36,8 @@ class HfTeacher:
         self._model = load_model(folder).eval()
         if torch.cuda.is_available():
             self._model = self._model.to(torch.device("cuda"), torch.bfloat16)
+        else:
+            keep_freed_memory()
         self._decoder, self._sizes = decoder_of(self._model), sizes_of(self._model)
         self._room: int = self._model.config.max_position_embeddings
 
