@@ -1,7 +1,8 @@
 """The training speeds that LOG.md reports: `make bench-train`. Every loop on the same tokens, batch and number of updates, each in a process of its own.
 
-Two sizes: `small`, about 7.4 M parameters at 256 tokens a sequence, 32 sequences a step, and `tiny`, the student of params.yaml, 8 sequences of 128. Each loop at
-fp32 and bf16 where it has both; the better one counts. Tokens/s: the median over the steps after the third. $NANOGPT: a checkout of karpathy/nanoGPT.
+On a CPU two sizes: `small`, about 7.4 M parameters at 256 tokens a sequence, 32 sequences a step, and `tiny`, the student of params.yaml, 8 sequences of 128; each
+loop in fp32 and bf16, the better one counts. On a GPU the preset 125m, 32 sequences of 1,024, in bf16, and whether 1b trains in 24 GiB. Tokens/s: the median over
+the steps after the third. Share of the peak: by the FLOPs of our model. $NANOGPT: a checkout of karpathy/nanoGPT.
 """
 
 import json
@@ -11,174 +12,207 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
-SIZES = {"small": (256, 8, 688, 256, 32, 4096, 14), "tiny": (96, 3, 264, 128, 8, 610, 120)}  # width, layers, feed-forward, tokens, sequences a step, vocabulary, steps
+from espalier.hardware import GIB, fits
+from espalier.model import build_model
+from espalier.settings import Optimizer
+from espalier.sizes import SIZES, Shape, train_flops
+from espalier.speed import device_peak, peak_memory_bytes
+from espalier.tokens import Packed
+from espalier.train import train_model
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A student, sequences of a step, updates. wanted: by how much ours is to be faster than those of `against`; 0 where a share of the peak is wanted."""
+
+    shape: Shape
+    vocabulary: int
+    rows: int
+    steps: int
+    precisions: tuple[str, ...]
+    wanted: float = 0.0
+    against: tuple[str, ...] = ()
+
+    @property
+    def step_tokens(self) -> int:
+        return self.rows * self.shape.context_tokens
+
+
+CARD = torch.cuda.is_available()
+BOTH = ("fp32", "bf16")
+PEERS = ("transformers' Trainer", "accelerate", "nanoGPT")
+CPU_CASES = {
+    "small": Case(Shape(256, 8, 688, 256, head=32, key_value_heads=8, rope_theta=1e4), 4096, 32, 14, BOTH, 1.1, PEERS),
+    "tiny": Case(SIZES["tiny"], 610, 8, 120, BOTH, 1.5, PEERS[:1]),
+}
+CARD_CASES = {"125m": Case(replace(SIZES["125m"], context_tokens=1024), 49_152, 32, 30, ("bf16",))}
+CASES = CARD_CASES if CARD else CPU_CASES
 WARM = 3
-WANTED = {"small": 1.1, "tiny": 1.5}  # times the best peer; times the Trainer
+CARD_MFU = 0.45
+SMALL_CARD = 24 * GIB
 
 
 def main() -> None:
     """Print the table."""
-    peaks = {name: peak_gflops(name) for name in ("fp32", "bf16")}
-    print(f"{len(os.sched_getaffinity(0))} cores; torch.mm of 2048 x 2048: {peaks['fp32']:,.0f} GFLOP/s fp32, {peaks['bf16']:,.0f} bf16\n")
+    peaks = {precision: device_peak(precision) for precision in BOTH}
+    print(torch.cuda.get_device_name() if CARD else f"{len(os.sched_getaffinity(0))} cores", end="")
+    print("".join(f"; {precision} {flops / 1e9:,.0f} GFLOP/s, {source}" for precision, (flops, source) in peaks.items()) + "\n")
     print("| size | loop | fp32 tokens/s | bf16 tokens/s | share of the peak | ours is faster by | wanted |\n|---|---|---|---|---|---|---|", flush=True)
-    for size, (_, _, _, length, rows, vocabulary, steps) in SIZES.items():
+    for name, case in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
-            tokens = np.random.default_rng(0).zipf(1.3, rows * length * steps).astype(np.int64) % (vocabulary - 2) + 2
+            tokens = np.random.default_rng(0).zipf(1.3, case.step_tokens * case.steps) % (case.vocabulary - 2) + 2
             tokens.astype(np.uint16).tofile(f"{folder}/train.bin")
             best = 0.0
-            for loop in ("ours", "transformers' Trainer", "accelerate", "nanoGPT"):
-                speeds = {precision: _run(loop, size, precision, folder) for precision in peaks}
-                top = max(speeds, key=lambda one: speeds[one])
+            for loop in ("ours", *PEERS):
+                speeds = {precision: _run(loop, name, precision, folder) for precision in case.precisions}
+                top = max(speeds, key=lambda precision: speeds[precision])
                 best = best or speeds[top]
-                share = f"{speeds[top] * flops_a_token(size) / peaks[top] / 1e9:.0%}" if loop != "nanoGPT" else ""
-                wanted = f"{WANTED[size]}" if (size == "small" and loop != "ours") or loop.endswith("Trainer") else ""
+                share = speeds[top] * train_flops(case.shape, case.vocabulary, case.shape.context_tokens) / peaks[top][0]
                 ratio = f"{best / speeds[top]:.2f}" if speeds[top] else "failed"
-                print(f"| {size} | {loop} | {speeds['fp32']:,.0f} | {speeds['bf16']:,.0f} | {share} | {ratio} | {wanted} |", flush=True)
+                wanted = f"{case.wanted}" if loop in case.against else f"{CARD_MFU:.0%} of the peak" if CARD and loop == "ours" else ""
+                shown = " | ".join(f"{speeds[precision]:,.0f}" if precision in speeds else "" for precision in BOTH)
+                print(f"| {name} | {loop} | {shown} | {share:.0%} | {ratio} | {wanted} |", flush=True)
+    if CARD:
+        print(f"\n{_run('fits', '1b', 'bf16', '')}")
 
 
-def flops_a_token(size: str) -> float:
-    """Of one update; see sizes.train_flops."""
-    from espalier.sizes import train_flops
-
-    shape, vocabulary = shape_of(size), SIZES[size][5]
-    return train_flops(shape, vocabulary, shape.context_tokens)
-
-
-def peak_gflops(precision: str) -> float:
-    """What torch.mm reaches here with matrices of 2048 x 2048: the median of 20."""
-    import torch
-
-    one = torch.randn(2048, 2048, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
-    seconds = []
-    for _ in range(23):
-        begun = time.perf_counter()
-        one @ one
-        seconds.append(time.perf_counter() - begun)
-    return 2 * 2048**3 / statistics.median(seconds[3:]) / 1e9
-
-
-def shape_of(size: str):
-    """As sizes.Shape."""
-    from espalier.sizes import Shape
-
-    hidden, layers, feed_forward, length, *_ = SIZES[size]
-    return Shape(hidden, layers, feed_forward, length, head=32, key_value_heads=hidden // 32, rope_theta=1e4)
-
-
-def _run(loop: str, size: str, precision: str, folder: str) -> float:
-    made = subprocess.run([sys.executable, "-m", "tests.bench_train", loop, size, precision, folder], capture_output=True, text=True)
+def _run(loop: str, name: str, precision: str, folder: str) -> float:
+    made = subprocess.run([sys.executable, "-m", "tests.bench_train", loop, name, precision, folder], capture_output=True, text=True)
     if made.returncode:
         print(made.stderr[-2000:], file=sys.stderr)
     return 0.0 if made.returncode else json.loads(made.stdout.splitlines()[-1])
 
 
-def _speed(size: str, stamps: list[float]) -> float:
-    """Tokens/s from the times at which updates were done."""
-    _, _, _, length, rows, *_ = SIZES[size]
-    return rows * length / statistics.median(np.diff(stamps[WARM:]))
+def _stamp(stamps: list[float]) -> None:
+    """The time at which an update is done."""
+    if CARD:
+        torch.cuda.synchronize()
+    stamps.append(time.perf_counter())
 
 
-def _sequences(size: str, folder: str) -> np.ndarray:
-    return np.fromfile(f"{folder}/train.bin", dtype=np.uint16).astype(np.int64).reshape(-1, SIZES[size][3])
+def _speed(case: Case, stamps: list[float]) -> float:
+    """Tokens/s."""
+    return case.step_tokens / statistics.median(np.diff(stamps[WARM:]))
 
 
-def ours(size: str, precision: str, folder: str) -> float:
-    """The loop of the stage train, with its two optimizers and one document a sequence."""
-    from espalier.settings import Optimizer
-    from espalier.tokens import Packed
-    from espalier.train import train_model
-
-    tokens, rows = _sequences(size, folder), SIZES[size][4]
-    data = Packed(tokens.astype(np.uint16), np.zeros(tokens.shape, dtype=np.int32), np.ones(tokens.shape, dtype=bool))
-    optimizer = Optimizer(tokens.size, rows * tokens.shape[1], 1e-3, 4e-3, 0.1, "wsd", 0.05, 0.3)
-    stamps: list[float] = []
-    train_model(_model(size), data, optimizer, seed=0, precision=precision, checkpoints=None, progress=lambda step, steps: stamps.append(time.perf_counter()))
-    return _speed(size, stamps)
+def _sequences(case: Case, folder: str) -> np.ndarray:
+    return np.fromfile(f"{folder}/train.bin", dtype=np.uint16).reshape(-1, case.shape.context_tokens)
 
 
-def trainer(size: str, precision: str, folder: str) -> float:
+def _model(case: Case):
+    return build_model(case.shape, vocabulary=case.vocabulary, pad_id=0, end_id=1, seed=0)
+
+
+def _train(case: Case, tokens: np.ndarray, precision: str, *, checkpointing: bool = False, micro_batch: int = 0) -> list[float]:
+    """The loop of the stage train, with its two optimizers and one document a sequence; when each update was done."""
+    data = Packed(tokens, np.zeros(tokens.shape, dtype=np.int32), np.ones(tokens.shape, dtype=bool))
+    optimizer = Optimizer(tokens.size, case.step_tokens, 1e-3, 4e-3, 0.1, "wsd", 0.05, 0.3)
+    model, stamps = _model(case), []
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    options = {"seed": 0, "precision": precision, "checkpoints": None, "micro_batch": micro_batch}
+    train_model(model, data, optimizer, progress=lambda step, steps: _stamp(stamps), **options)
+    return stamps
+
+
+def ours(case: Case, precision: str, folder: str) -> float:
+    """espalier.train."""
+    return _speed(case, _train(case, _sequences(case, folder), precision))
+
+
+def trainer(case: Case, precision: str, folder: str) -> float:
     """transformers' Trainer as its documentation has it."""
-    import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    rows, stamps = [{"input_ids": torch.from_numpy(one), "labels": torch.from_numpy(one)} for one in _sequences(size, folder)], []
+    rows = [{"input_ids": torch.from_numpy(one), "labels": torch.from_numpy(one)} for one in _sequences(case, folder).astype(np.int64)]
+    stamps: list[float] = []
 
     class Clock(TrainerCallback):
         def on_step_end(self, *_, **__):
-            stamps.append(time.perf_counter())
+            _stamp(stamps)
 
     arguments = TrainingArguments(
-        f"{folder}/out", per_device_train_batch_size=SIZES[size][4], max_steps=SIZES[size][6], bf16=precision == "bf16", use_cpu=True, report_to=[],
+        f"{folder}/out", per_device_train_batch_size=case.rows, max_steps=case.steps, bf16=precision == "bf16", use_cpu=not CARD, report_to=[],
         save_strategy="no", logging_strategy="no", disable_tqdm=True, optim="adamw_torch_fused", max_grad_norm=1.0,
     )  # fmt: skip
-    Trainer(model=_model(size), args=arguments, train_dataset=rows, callbacks=[Clock()]).train()
-    return _speed(size, stamps)
+    Trainer(model=_model(case), args=arguments, train_dataset=rows, callbacks=[Clock()]).train()
+    return _speed(case, stamps)
 
 
-def accelerate_loop(size: str, precision: str, folder: str) -> float:
+def accelerate_loop(case: Case, precision: str, folder: str) -> float:
     """The loop of accelerate's quick tour."""
-    import torch
     from accelerate import Accelerator
 
-    accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=True)
-    model = _model(size)
+    accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=not CARD)
+    model = _model(case)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-    loader = torch.utils.data.DataLoader(torch.from_numpy(_sequences(size, folder)), batch_size=SIZES[size][4], shuffle=True)
+    loader = torch.utils.data.DataLoader(torch.from_numpy(_sequences(case, folder).astype(np.int64)), batch_size=case.rows, shuffle=True)
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
-    stamps = []
+    stamps: list[float] = []
     for batch in loader:
         optimizer.zero_grad()
         accelerator.backward(model(input_ids=batch, labels=batch).loss)
         accelerator.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        stamps.append(time.perf_counter())
-    return _speed(size, stamps)
+        _stamp(stamps)
+    return _speed(case, stamps)
 
 
-def nanogpt(size: str, precision: str, folder: str) -> float:
-    """Its own train.py; on a CPU that has no autocast, so bf16 is a patch of one line."""
+def nanogpt(case: Case, precision: str, folder: str) -> float:
+    """Its own train.py, compiled on a GPU as by its default; on a CPU it has no autocast, so bf16 is a patch of one line there."""
     import pickle
     import re
     import shutil
 
-    hidden, layers, _, length, rows, vocabulary, steps = SIZES[size]
-    copy = Path(folder, f"nanogpt-{precision}")
+    copy, shape = Path(folder, f"nanogpt-{precision}"), case.shape
     shutil.copytree(os.environ["NANOGPT"], copy)
-    script = (copy / "train.py").read_text()
-    patched = script.replace("ctx = nullcontext() if device_type == 'cpu' else ", "ctx = ")
-    assert patched != script
-    if precision == "bf16":
+    if precision == "bf16" and not CARD:
+        script = (copy / "train.py").read_text()
+        patched = script.replace("ctx = nullcontext() if device_type == 'cpu' else ", "ctx = ")
+        assert patched != script
         (copy / "train.py").write_text(patched)
     data = copy / "data/bench"
     data.mkdir()
     for name in ("train", "val"):
         shutil.copy(f"{folder}/train.bin", data / f"{name}.bin")
-    (data / "meta.pkl").write_bytes(pickle.dumps({"vocab_size": vocabulary}))
+    (data / "meta.pkl").write_bytes(pickle.dumps({"vocab_size": case.vocabulary}))
     options = {
-        "dataset": "bench", "device": "cpu", "compile": False, "n_layer": layers, "n_head": hidden // 32, "n_embd": hidden, "block_size": length, "batch_size": rows,
-        "gradient_accumulation_steps": 1, "max_iters": steps, "eval_interval": 10**9, "eval_iters": 1, "dtype": "bfloat16" if precision == "bf16" else "float32",
+        "dataset": "bench", "device": "cuda" if CARD else "cpu", "compile": CARD, "n_layer": shape.layers, "n_head": shape.heads, "n_embd": shape.hidden,
+        "block_size": shape.context_tokens, "batch_size": case.rows, "gradient_accumulation_steps": 1, "max_iters": case.steps, "eval_interval": 10**9,
+        "eval_iters": 1, "log_interval": 1, "dtype": "bfloat16" if precision == "bf16" else "float32",
     }  # fmt: skip
     command = [sys.executable, "train.py", *(f"--{name}={value}" for name, value in options.items())]
     said = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=True).stdout
     times = [float(one) for one in re.findall(r"iter \d+: .* time ([\d.]+)ms", said)][WARM + 1 :]
-    return rows * length / statistics.median(times) * 1e3
+    return case.step_tokens / statistics.median(times) * 1e3
 
 
-def _model(size: str):
-    from espalier.model import build_model
+def fits_a_small_card() -> str:
+    """Trains 1b for three steps in a process that may take 24 GiB of the card, with the micro-batch that the plan of the hardware gives."""
+    torch.cuda.set_per_process_memory_fraction(SMALL_CARD / torch.cuda.get_device_properties(0).total_memory)
+    case = Case(replace(SIZES["1b"], context_tokens=1024), 49_152, 8, 3, ("bf16",))
+    plan = fits(case.shape, case.vocabulary, sequence=case.shape.context_tokens, processes=1, card_bytes=SMALL_CARD)
+    fit = max((one for one in plan if one.checkpointing), key=lambda one: one.micro_batch)
+    micro_batch = min(fit.micro_batch, case.rows)
+    tokens = np.random.default_rng(0).integers(2, case.vocabulary, (case.rows * case.steps, case.shape.context_tokens), dtype=np.uint16)
+    stamps = _train(case, tokens, "bf16", checkpointing=True, micro_batch=micro_batch)
+    return f"1b, bf16, gradient checkpointing, {micro_batch} sequences at a time: {len(stamps)} steps, peak {peak_memory_bytes() / GIB:.1f} of 24 GiB"
 
-    return build_model(shape_of(size), vocabulary=SIZES[size][5], pad_id=0, end_id=1, seed=0)
 
-
-LOOPS = {"ours": ours, "transformers' Trainer": trainer, "accelerate": accelerate_loop, "nanoGPT": nanogpt}
+LOOPS: dict[str, Callable[[Case, str, str], float]] = {"ours": ours, "transformers' Trainer": trainer, "accelerate": accelerate_loop, "nanoGPT": nanogpt}
 
 if __name__ == "__main__":
     match sys.argv[1:]:
         case []:
             main()
-        case [loop, size, precision, folder]:
-            print(json.dumps(LOOPS[loop](size, precision, folder)))
+        case ["fits", *_]:
+            print(json.dumps(fits_a_small_card()))
+        case [loop, name, precision, folder]:
+            print(json.dumps(LOOPS[loop](CASES[name], precision, folder)))

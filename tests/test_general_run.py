@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from espalier import sizes
+from espalier import ranges, sizes
 from espalier.cli import cli
 from tests.closure import ROOT
 from tests.misbehaving import Answer, Misbehaving, whole
@@ -83,6 +83,7 @@ def study(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, Misbehaving(teacher) as endpoint:
         patch.chdir(folder)
         patch.setenv("ESPALIER_CACHE", str(folder / "cache.sqlite"))
+        patch.setitem(ranges.CONTEXTS, "tiny", 1024)
         patch.setitem(sizes.SIZES, "tiny", replace(sizes.SIZES["tiny"], context_tokens=1024))  # a student that sees the samples and is quick to train
         applied = CliRunner().invoke(cli, ["profile", "apply", "general", "--teacher", str(folder / "tokenizer")])
         assert applied.exit_code == 0, applied.output

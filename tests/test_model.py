@@ -7,6 +7,7 @@ from transformers import AutoModelForCausalLM
 
 from espalier.errors import CorruptInput, InputMissing
 from espalier.model import build_model, load_model, save_model
+from espalier.ranges import CONTEXTS
 from espalier.settings import Model
 from espalier.sizes import SIZES, Shape, count_parameters, shape_of
 from tests.worlds import tiny_model
@@ -26,6 +27,10 @@ def drawn(model):
     """The weights that start at random, the pad's row of zeros left out."""
     matrices = {name: tensor.detach() for name, tensor in model.named_parameters() if tensor.ndim == 2}
     return {name: tensor[1:] if "embed" in name else tensor for name, tensor in matrices.items()}
+
+
+def test_the_checks_of_params_know_every_size_and_its_context():
+    assert {name: shape.context_tokens for name, shape in SIZES.items()} == CONTEXTS
 
 
 @pytest.mark.parametrize("hidden", [64, 256])

@@ -227,6 +227,8 @@ def test_a_recipe_with_evolve_and_operations_is_taken():
          "train.optimizer: warmup_share and decay_share add up to more than 1; lower one"),
         ({"train.optimizer.batch_tokens": 1000, "tokens.context_tokens": 128}, {"train.optimizer.batch_tokens": 896},  # 7 x 128
          "train.optimizer.batch_tokens is 1000, no multiple of tokens.context_tokens 128; a batch holds whole sequences"),
+        ({"tokens.context_tokens": 1024}, {"train.size": "125m"},
+         "tokens.context_tokens is 1,024, but train.size tiny sees 128; lower it, or take a larger size"),
         ({"train.optimizer.batch_tokens": 1024, "train.processes": 3}, {"train.processes": 4},
          "train.optimizer.batch_tokens is 1024, 8 sequences of 128 tokens; train.processes is 3, which must divide them: change one of the two"),
         ({"train.skip_spikes": True, "train.spike_deviations": 0}, {"train.spike_deviations": 6},

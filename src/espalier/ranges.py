@@ -7,6 +7,7 @@ STEPS = ("context", "query", "evolve", "answer")
 OPERATIONS = ("constrain", "deepen", "concretize", "reason", "complicate", "widen")  # arXiv 2304.12244, section 3.2; widen is in-breadth evolving
 BUILTIN_OPERATIONS = ("deepen", "widen")
 BRANCHES = ("knowledge", "foundational_skills", "compositional_skills")  # those of espalier.taxonomy, on a higher floor
+CONTEXTS = {"tiny": 128, "125m": 2048, "350m": 2048, "500m": 2048, "1b": 2048}  # tokens that a student of each size sees; espalier.sizes, on a higher floor
 SCHEDULES = ("wsd", "cosine")
 WORLDS = ("builtin", "general")
 RULE_FAMILIES = ("reply", "language", "form", "repetition", "gopher", "c4", "fineweb")  # those of espalier.scorers.rules.table, on a higher floor

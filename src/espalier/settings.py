@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from espalier.engine_settings import Ray, Server, Vllm
-from espalier.ranges import BRANCHES, SCHEDULES, SCORER_NAMES, WORLDS, Count, OneOf, Price, Share, Within
+from espalier.ranges import BRANCHES, CONTEXTS, SCHEDULES, SCORER_NAMES, WORLDS, Count, OneOf, Price, Share, Within
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    size: Annotated[str, OneOf(("tiny", "125m", "350m", "500m", "1b"))]
+    size: Annotated[str, OneOf(tuple(CONTEXTS))]
     precision: Annotated[str, OneOf(("auto", "fp32", "bf16"))]
     processes: Annotated[int, Within(1, 1024)]
     sharding: Annotated[str, OneOf(("ddp", "fsdp"))]

@@ -1,14 +1,16 @@
 """What the section train of params.yaml demands of itself and of the section tokens; one of the checks that every stage makes in its first second."""
 
 from espalier.errors import ParamsError
-from espalier.ranges import BRANCHES
+from espalier.ranges import BRANCHES, CONTEXTS
 from espalier.settings import Params
 
 
 def check_train(params: Params, file: str) -> None:
-    """Raises: ParamsError for a step that sequences or processes cannot fill evenly, and for sizes or phases that cannot be read."""
-    train, length = params.train, params.tokens.context_tokens
+    """Raises: ParamsError for sequences longer than the student sees, a step they or processes cannot fill evenly, sizes or phases out of order."""
+    train, length, room = params.train, params.tokens.context_tokens, CONTEXTS[params.train.size]
     at, (rows, rest) = f"{file}: train.optimizer.batch_tokens is {train.optimizer.batch_tokens}", divmod(train.optimizer.batch_tokens, length)
+    if length > room:
+        raise ParamsError(f"{file}: tokens.context_tokens is {length:,}, but train.size {train.size} sees {room:,}; lower it, or take a larger size")
     if rest:
         raise ParamsError(f"{at}, no multiple of tokens.context_tokens {length}; a batch holds whole sequences")
     if rows % train.processes:
