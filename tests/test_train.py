@@ -344,7 +344,12 @@ def test_the_metrics_of_a_run_are_those_of_its_last_twentieth():
     assert train_metrics(curve[:3], epoch_tokens=640) == {"steps": 3, "tokens": 192, "epochs": 0.3, "loss_nats": 3.0}
 
 
-@pytest.mark.parametrize(("asked", "gpu", "picked"), [("auto", False, "fp32"), ("auto", True, "bf16"), ("fp32", True, "fp32"), ("bf16", False, "bf16")])
-def test_auto_is_bf16_on_a_gpu_and_fp32_on_a_cpu(monkeypatch, asked, gpu, picked):
+@pytest.mark.parametrize(
+    ("asked", "gpu", "cpu", "picked"),
+    [("auto", False, {"avx512_bf16": False}, "fp32"), ("auto", False, {}, "fp32"), ("auto", False, {"avx512_bf16": True}, "bf16"), ("auto", True, {}, "bf16"),
+     ("fp32", True, {"avx512_bf16": True}, "fp32"), ("bf16", False, {}, "bf16")],
+)  # fmt: skip
+def test_auto_is_bf16_where_the_hardware_multiplies_it(monkeypatch, asked, gpu, cpu, picked):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu)
     assert pick_precision(asked) == picked
