@@ -19,13 +19,12 @@ from espalier.order import branch_number
 from espalier.tokens import encode_samples, pack, pack_by_branch, save_chat, word_chat
 from stages.train import main
 from tests.closure import ROOT
-from tests.test_train import on_the_cpu  # noqa: F401 (a fixture that works by being here)
 from tests.worlds import tiny_params
 
 CHAT = word_chat([f"w{i}" for i in range(40)])
 LEAVES = ["knowledge/a", "foundational_skills/b", "compositional_skills/c"]
 STEPS = {"train.optimizer.tokens": "6144"}
-ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "CUDA_VISIBLE_DEVICES": ""}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
 PHASES = (
     "[{branches: [knowledge], share: 0.5, replay: 0}, {branches: [foundational_skills], share: 0.25, replay: 0.2}, "
     "{branches: [compositional_skills], share: 0.25, replay: 0.2}]"
@@ -122,8 +121,7 @@ def test_a_stage_killed_three_times_leaves_the_bytes_of_an_undisturbed_one(place
 @pytest.mark.slow
 def test_two_nodes_leave_the_bytes_of_two_processes_of_one(place, monkeypatch):
     (place / "params.yaml").write_text(tiny_params(**STEPS, **{"train.processes": "2"}))
-    for name in ("PYTHONPATH", "CUDA_VISIBLE_DEVICES"):
-        monkeypatch.setenv(name, ENVIRONMENT[name])
+    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
     assert train()[0] == 0
     of_one_node = left(place)
     shutil.rmtree(place / "data/train")
