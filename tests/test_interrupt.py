@@ -192,7 +192,6 @@ def test_a_stop_between_two_requests_leaves_the_rest_undone():
 
 
 def test_hf_stops_between_two_batches_and_the_rest_makes_the_batches_of_an_undisturbed_run(tmp_path):
-
     from espalier.teachers.hf import HfTeacher
 
     engine, asked, batches = HfTeacher(tiny_model(tmp_path / "model", words=WORDS), batch=5), wanted(18), []

@@ -40,7 +40,6 @@ def killed_run(model, file):
 
 
 def test_a_run_killed_with_sigkill_goes_on_and_ends_with_the_bytes_of_an_undisturbed_one(tmp_path):
-
     from espalier.teachers.hf import HfTeacher
 
     model, requests = tiny_model(tmp_path / "model", words=WORDS), wanted(6 * CHUNK)

@@ -70,7 +70,6 @@ def test_two_limits_in_one_call_are_two_requests(cache):
 
 
 def test_a_real_models_finished_replies_are_those_that_it_gives_under_a_higher_limit(cache, tmp_path):
-
     from espalier.teachers.hf import HfTeacher
 
     teacher = HfTeacher(tiny_model(tmp_path / "model", words=WORDS))
