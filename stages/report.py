@@ -3,18 +3,20 @@
 import subprocess
 from pathlib import Path
 
-from espalier.gather import gather_study
+from espalier.gather import DROPPING, gather_study
 from espalier.io import read_json, read_rows, write_text
 from espalier.log import say
 from espalier.report import render_report, result_figure
 from espalier.stage import stage
 
 OUT = Path("data/report")
-DROPPING = ("filter", "dedup", "decontaminate")
 TABLES = ("table", "leaves", "splits", "coverage", "curves", "costs", "sizes", "worth")
 
 
-@stage("report", reads=("study", "report", "compare.confidence", "gen.temperature", "plan.rows", "mix.budget_tokens", "filter.kind", "train.optimizer.tokens"))
+@stage(
+    "report",
+    reads=("world", "study", "report", "compare.confidence", "gen.temperature", "plan.rows", "mix.budget_tokens", "filter.kind", "train.optimizer.tokens"),
+)
 def main(params):
     """Write the report of the study."""
     study = params.study
@@ -28,6 +30,7 @@ def main(params):
     }
     dropped = {(recipe, one): read_rows(f"data/{one}/{recipe}/dropped.parquet") for recipe in study.recipes for one in DROPPING}
     page = gather_study(
+        world=params.world,
         baseline=study.baseline,
         confidence=params.compare.confidence,
         commit=_commit(),

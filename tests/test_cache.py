@@ -46,7 +46,7 @@ def generate(teacher, requests, cache, *, chunk=CHUNK, progress=lambda done, fou
 
 def python(code, *arguments, **options):
     """A process of its own that runs `code` with this project in reach."""
-    variables = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "CUDA_VISIBLE_DEVICES": ""}
+    variables = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
     return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)], env=variables, text=True, **options)
 
 

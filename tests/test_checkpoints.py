@@ -15,7 +15,7 @@ from espalier.settings import Model, Phase
 from espalier.sizes import shape_of
 from espalier.tokens import pack_by_branch
 from espalier.train import Checkpoints, train_model
-from tests.test_train import LENGTH, PAD, Stop, document, on_the_cpu, same, settings, stop_after, tiny, train, weights  # noqa: F401 (a fixture works by being here)
+from tests.test_train import LENGTH, PAD, Stop, document, same, settings, stop_after, tiny, train, weights
 
 # checkpoints
 

@@ -89,8 +89,7 @@ def test_two_golds_for_one_item_are_refused():
         examined(gold=pl.concat([gold(), gold({"i1": "4"})]))
 
 
-def test_an_exam_in_batches_with_a_cache_gives_the_replies_and_losses_of_plain_passes_item_by_item(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+def test_an_exam_in_batches_with_a_cache_gives_the_replies_and_losses_of_plain_passes_item_by_item(tmp_path):
     folder = tiny_model(tmp_path / "model", words="list : 4 9 2 . last largest digit ? tavi eats plum meal of".split(), seed=35)
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     end = tokenizer.eos_token_id

@@ -13,6 +13,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from ruamel.yaml import YAML
 
 from espalier import ranges, sizes
 from espalier.cli import cli
@@ -22,6 +23,7 @@ from tests.test_chat import hub_folder
 from tests.worlds import with_params
 
 RECIPES = ("direct", "lab", "multistage", "selfinstruct", "verbalized", "rephrase")
+COMPARED = ("direct", "lab")
 SIZES = {
     "plan.rows": "40",
     "gen.answers": "2",
@@ -94,8 +96,9 @@ def study(tmp_path_factory):
         for recipe in RECIPES:
             for name in ("plan", "context", "query", "evolve", "answer", "score", "audit", "filter", "dedup", "decontaminate", "mix", "tokens", "diversity"):
                 stage(name, recipe)
-        for name in ("train", "evaluate"):
-            stage(name, "lab", "1")
+        for recipe in COMPARED:
+            for name in ("train", "evaluate"):
+                stage(name, recipe, "1")
         yield folder
 
 
@@ -171,3 +174,15 @@ def test_the_exam_of_a_student_has_a_verdict_on_every_held_out_example(study):
     found = json.loads((study / "metrics/evaluate/lab/1.json").read_text())["evaluate"]["lab"]["1"]
     assert 0 <= found["accuracy_macro"] <= 1
     assert found["gold_loss_macro_nats"] > 0
+
+
+def test_two_recipes_are_compared_and_reported_as_a_study_of_real_text(study):
+    params = YAML(typ="safe").load(study / "params.yaml")
+    params["study"] = {"baseline": "direct", "recipes": list(COMPARED), "seeds": [1]}
+    YAML(typ="safe").dump(params, study / "params.yaml")
+    for name in ("compare", "report"):
+        stage(name)
+    assert set(pl.read_parquet(study / "data/compare/table.parquet")["recipe"]) == set(COMPARED)
+    page = (study / "data/report/index.html").read_text()
+    assert "<title>espalier: the world of real text</title>" in page
+    assert (study / "data/report/result.svg").is_file()

@@ -31,11 +31,6 @@ STORIES = Path(os.environ.get("ESPALIER_STORIES", SHARED / "stories260K"))
 WORDS = [f"w{i}" for i in range(20)]
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tiny_model(tmp_path_factory.mktemp("model"), words=WORDS)

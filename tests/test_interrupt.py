@@ -50,7 +50,6 @@ INTERRUPTED = """
 def study(tmp_path, monkeypatch):
     """A study whose recipe direct waits for its queries, with a tiny random model as teacher."""
     start(tmp_path, monkeypatch)
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     file = tmp_path / "params.yaml"
     file.write_text(with_params(file.read_text(), {"gen.max_tokens": "12"}))
     stages(["plan", "context"], "direct", None)
@@ -192,12 +191,9 @@ def test_a_stop_between_two_requests_leaves_the_rest_undone():
         assert server.seeds() == heard == [0, 1]
 
 
-def test_hf_stops_between_two_batches_and_the_rest_makes_the_batches_of_an_undisturbed_run(tmp_path, monkeypatch):
-    import torch
-
+def test_hf_stops_between_two_batches_and_the_rest_makes_the_batches_of_an_undisturbed_run(tmp_path):
     from espalier.teachers.hf import HfTeacher
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     engine, asked, batches = HfTeacher(tiny_model(tmp_path / "model", words=WORDS), batch=5), wanted(18), []
     whole = engine.generate(asked)
     engine.stop_when(lambda: len(batches) == 2 or batches.append(True))

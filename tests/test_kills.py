@@ -39,12 +39,9 @@ def killed_run(model, file):
     assert child.wait(timeout=60) == -9
 
 
-def test_a_run_killed_with_sigkill_goes_on_and_ends_with_the_bytes_of_an_undisturbed_one(tmp_path, monkeypatch):
-    import torch
-
+def test_a_run_killed_with_sigkill_goes_on_and_ends_with_the_bytes_of_an_undisturbed_one(tmp_path):
     from espalier.teachers.hf import HfTeacher
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     model, requests = tiny_model(tmp_path / "model", words=WORDS), wanted(6 * CHUNK)
     killed_run(model, tmp_path / "killed.sqlite")
     teacher = HfTeacher(model)

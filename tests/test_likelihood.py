@@ -24,11 +24,6 @@ STORIES = Path(os.environ.get("ESPALIER_STORIES", ROOT.parent / "shared/data/sto
 ROWS = [("w1 w2", "w3 ?", "w4 w5"), ("", "w3 w4", "w5"), ("w1", "w2", "w6 w7 w8"), ("", "w3 w4", "w5"), ("", "w9", "  "), ("", "w2 " * 40, "w3 " * 30)]
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tiny_model(tmp_path_factory.mktemp("model"), words=WORDS)

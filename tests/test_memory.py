@@ -14,8 +14,7 @@ SMOL = Sizes(layers=30, kv_heads=3, dimensions=64, width=576, feed_forward=1536,
 
 
 @pytest.fixture
-def teacher(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+def teacher(tmp_path):
     return HfTeacher(tiny_model(tmp_path / "model", words=WORDS))
 
 

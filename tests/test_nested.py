@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
 import espalier.train
@@ -90,7 +89,6 @@ def test_text_too_short_to_tell_the_parts_apart_is_refused(shares, sizes):
 def study(tmp_path, monkeypatch):
     """A folder with the tokens of one recipe, for students of the smallest shape: 40 sequences of 128 tokens, 20 steps of 8."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setitem(SIZES, "tiny", shape_of(Model(32, 1, 32, 128)))
     monkeypatch.delenv("DVC_ROOT", raising=False)
     chat = word_chat([f"w{i}" for i in range(24)])

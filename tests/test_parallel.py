@@ -10,7 +10,7 @@ from espalier.errors import EspalierError, ParamsError
 from espalier.launch import launch
 from espalier.train import train_model
 from tests.parallel_run import SPIKE, STEPS, run, run_with_spike
-from tests.test_train import corpus, on_the_cpu, same, settings, tiny  # noqa: F401 (a fixture that works by being here)
+from tests.test_train import corpus, same, settings, tiny
 
 pytestmark = pytest.mark.slow
 
@@ -21,20 +21,18 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parallel")
     run(folder, "ddp", name="one")
     run_with_spike(folder, "ddp", name="one spiked", sees=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        launch("tests.parallel_run", [str(folder), "whole"], processes=2)
-        with pytest.raises(EspalierError, match=r"^one of 2 processes ended early \(exit code 1\); its own lines above say why$"):
-            launch("tests.parallel_run", [str(folder), "killed"], processes=2)
-        assert saved(folder, "ddp") == ["000000002", "000000004"]
-        for name in ("torn", "unread"):
-            shutil.copytree(folder / "checkpoints/ddp", folder / "checkpoints" / name)
-        torn = folder / "checkpoints/torn/000000004/model.safetensors"
-        torn.write_bytes(torn.read_bytes()[:-40])
-        with pytest.raises(EspalierError, match=r"^one of 2 processes ended early \(exit code 1\); its own lines above say why$"):
-            launch("tests.parallel_run", [str(folder), "full"], processes=2)
-        assert saved(folder, "full") == ["000000002"]
-        launch("tests.parallel_run", [str(folder), "resumed"], processes=2)
+    launch("tests.parallel_run", [str(folder), "whole"], processes=2)
+    with pytest.raises(EspalierError, match=r"^one of 2 processes ended early \(exit code 1\); its own lines above say why$"):
+        launch("tests.parallel_run", [str(folder), "killed"], processes=2)
+    assert saved(folder, "ddp") == ["000000002", "000000004"]
+    for name in ("torn", "unread"):
+        shutil.copytree(folder / "checkpoints/ddp", folder / "checkpoints" / name)
+    torn = folder / "checkpoints/torn/000000004/model.safetensors"
+    torn.write_bytes(torn.read_bytes()[:-40])
+    with pytest.raises(EspalierError, match=r"^one of 2 processes ended early \(exit code 1\); its own lines above say why$"):
+        launch("tests.parallel_run", [str(folder), "full"], processes=2)
+    assert saved(folder, "full") == ["000000002"]
+    launch("tests.parallel_run", [str(folder), "resumed"], processes=2)
     return {file.stem: load_file(file) for file in folder.glob("*.safetensors")}
 
 

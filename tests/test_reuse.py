@@ -69,12 +69,9 @@ def test_two_limits_in_one_call_are_two_requests(cache):
     assert teacher.asked == [cut, whole]
 
 
-def test_a_real_models_finished_replies_are_those_that_it_gives_under_a_higher_limit(cache, tmp_path, monkeypatch):
-    import torch
-
+def test_a_real_models_finished_replies_are_those_that_it_gives_under_a_higher_limit(cache, tmp_path):
     from espalier.teachers.hf import HfTeacher
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     teacher = HfTeacher(tiny_model(tmp_path / "model", words=WORDS))
     low, high = ([replace(request, max_tokens=most) for request in wanted(60)] for most in (12, 24))
     first = generate(teacher, low, cache)

@@ -15,7 +15,6 @@ from espalier.spikes import Spike
 from espalier.train import Step
 from espalier.training_log import TrainingLog, step_words
 from tests.closure import ROOT
-from tests.test_train import on_the_cpu  # noqa: F401 (a fixture that works by being here)
 from tests.worlds import with_params
 
 TEXT = (ROOT / "params.yaml").read_text()

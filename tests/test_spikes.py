@@ -7,7 +7,7 @@ import torch
 
 from espalier.spikes import LEAST, Spike, Watch, deviation, find_spike
 from espalier.train import Checkpoints, train_model
-from tests.test_train import Stop, corpus, on_the_cpu, same, settings, tiny, weights  # noqa: F401 (a fixture that works by being here)
+from tests.test_train import Stop, corpus, same, settings, tiny, weights
 
 STEPS, AT = 90, 80  # a run, and the step at which its data are spoilt
 

@@ -23,14 +23,6 @@ WORDS = [f"w{i}" for i in range(20)]
 ROOM = 64  # tokens that the tiny model sees
 
 
-@pytest.fixture(scope="module", autouse=True)
-def on_the_cpu():
-    """In fp32, where numbers are close to those of a plain pass."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.cuda, "is_available", lambda: False)
-        yield
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tiny_model(tmp_path_factory.mktemp("teacher") / "model", words=WORDS)

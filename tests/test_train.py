@@ -17,14 +17,6 @@ LENGTH = 32
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def on_the_cpu():
-    """Bytes are promised for one machine and one precision."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.cuda, "is_available", lambda: False)
-        yield
-
-
 def tiny(seed=0):
     return build_model(shape_of(Model(32, 2, 64, 64)), vocabulary=VOCABULARY, pad_id=PAD, end_id=END, seed=seed)
 

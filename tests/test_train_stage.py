@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,12 +19,12 @@ from espalier.order import branch_number
 from espalier.tokens import encode_samples, pack, pack_by_branch, save_chat, word_chat
 from stages.train import main
 from tests.closure import ROOT
-from tests.test_train import on_the_cpu  # noqa: F401 (a fixture that works by being here)
 from tests.worlds import tiny_params
 
 CHAT = word_chat([f"w{i}" for i in range(40)])
 LEAVES = ["knowledge/a", "foundational_skills/b", "compositional_skills/c"]
 STEPS = {"train.optimizer.tokens": "6144"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
 PHASES = (
     "[{branches: [knowledge], share: 0.5, replay: 0}, {branches: [foundational_skills], share: 0.25, replay: 0.2}, "
     "{branches: [compositional_skills], share: 0.25, replay: 0.2}]"
@@ -76,7 +77,7 @@ def test_a_run_says_what_it_will_take_and_then_what_came_of_it(place):
         r"\(8 sequences at a time, 1 GiB for libraries\), [\d.]+ GiB free: fits",
         lines[1],
     ), lines[1]
-    assert re.fullmatch(r"train: MFU is the share of [\d.]+ GFLOP/s in fp32, the peak measured on this machine", lines[2]), lines[2]
+    assert re.fullmatch(r"train: MFU is the share of [\d.]+ GFLOP/s in (fp32|bf16), the peak measured on this machine", lines[2]), lines[2]
     assert lines[-2].startswith("train: last loss ")
     assert not (place / ".espalier/checkpoints").exists() or not list((place / ".espalier/checkpoints").iterdir())
 
@@ -103,9 +104,8 @@ def test_a_stage_killed_three_times_leaves_the_bytes_of_an_undisturbed_one(place
     calm = left(place)
     shutil.rmtree(place / "data/train")
     checkpoints, command = place / ".espalier/checkpoints", [sys.executable, "-m", "stages.train", "lab", "1"]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "CUDA_VISIBLE_DEVICES": ""}
     for step in (1, 3, 5):
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
         while process.poll() is None and newest(checkpoints) < step:
             time.sleep(0.002)
         process.kill()
@@ -116,6 +116,22 @@ def test_a_stage_killed_three_times_leaves_the_bytes_of_an_undisturbed_one(place
     assert code == 0, lines
     assert f"train: goes on after step {before}, from .espalier/checkpoints/" in "\n".join(lines)
     assert left(place) == calm
+
+
+@pytest.mark.slow
+def test_two_nodes_leave_the_bytes_of_two_processes_of_one(place, monkeypatch):
+    (place / "params.yaml").write_text(tiny_params(**STEPS, **{"train.processes": "2"}))
+    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
+    assert train()[0] == 0
+    of_one_node = left(place)
+    shutil.rmtree(place / "data/train")
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        meeting = ["--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", str(one.getsockname()[1])]
+    command = [sys.executable, "-m", "torch.distributed.run", *meeting]
+    nodes = [subprocess.Popen([*command, "--node-rank", rank, "-m", "stages.train", "lab", "1"], env=ENVIRONMENT, stderr=subprocess.DEVNULL) for rank in "01"]
+    assert [node.wait(timeout=300) for node in nodes] == [0, 0]
+    assert left(place) == of_one_node
 
 
 def newest(checkpoints):

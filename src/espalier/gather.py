@@ -20,13 +20,14 @@ from espalier.report import (
 )
 from espalier.text import effective_leaves
 
-TITLE = "espalier: the built-in world"
+TITLES = {"builtin": "espalier: the built-in world", "general": "espalier: the world of real text"}  # by params.world
 DROPPING = ("filter", "dedup", "decontaminate")
 VALIDITY = ("ok_share", "right_share", "unparseable_share", "asked_leaf_share", "vote_share_mean", "effective_leaves")
 
 
 def gather_study(
     *,
+    world: str,
     baseline: str,
     confidence: float,
     commit: str,
@@ -45,7 +46,7 @@ def gather_study(
     recipes = list(mixes)
     leaves = tables["coverage"]["leaf"].n_unique()
     return Study(
-        title=TITLE,
+        title=TITLES[world],
         commit=commit,
         baseline=baseline,
         confidence=confidence,
