@@ -69,7 +69,7 @@ bench-generate: $(VLLM_READY)  ## the speeds of LOG.md: replies beside transform
 studies: $(READY)  ## write the params of the studies from params.yaml and their study.yaml
 	$(BIN)/python -m studies.write_params
 
-study-filters: $(READY)  ## the filter ablation: eight ways of choosing from one pool, three students each
+study-filters: $(READY)  ## the filter ablation: eight ways of choosing from one pool, five students each
 	$(BIN)/dvc repro studies/filters/dvc.yaml
 
 bench-dedup: $(READY) $(PEERS_READY)  ## near-duplicate removal beside its peers, the table of LOG.md

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from espalier import attention
 from espalier import fused as module
 from espalier.fused import IGNORED, fused, last_hidden
 from espalier.model import build_model, save_model
@@ -89,6 +90,13 @@ def test_how_many_logits_are_held_at_a_time_changes_nothing(model, batch, monkey
     loss, some = passed(model, batch, torch.float32, ours=True)
     assert loss == pytest.approx(whole, rel=1e-6)
     assert apart(some, gradients) < 1e-5
+
+
+def test_how_many_sequences_have_their_scores_at_a_time_changes_nothing(model, batch, monkeypatch):
+    whole, gradients = passed(model, batch, torch.bfloat16, ours=True)
+    monkeypatch.setattr(attention, "CACHE_BYTES", 1)
+    loss, some = passed(model, batch, torch.bfloat16, ours=True)
+    assert (loss, apart(some, gradients)) == (whole, 0)
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
