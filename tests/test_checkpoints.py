@@ -81,6 +81,15 @@ def test_a_run_with_phases_goes_on_in_the_phase_that_it_stopped_in(tmp_path, aft
     assert train(mixed, settings(12), data=packed) != curve
 
 
+def test_a_run_in_bf16_goes_on_as_well(tmp_path):
+    calm, model = tiny(), tiny(99)
+    train(calm, settings(12), precision="bf16")
+    with pytest.raises(Stop):
+        train(tiny(), settings(12), precision="bf16", checkpoints=Checkpoints(tmp_path, 3), progress=stop_after(8))
+    train(model, settings(12), precision="bf16", checkpoints=Checkpoints(tmp_path, 3))
+    assert same(weights(model), weights(calm))
+
+
 def test_a_run_that_stops_before_its_first_checkpoint_starts_over(undisturbed, tmp_path):
     with pytest.raises(Stop):
         train(tiny(), settings(12), checkpoints=Checkpoints(tmp_path, 3), progress=stop_after(2))

@@ -35,8 +35,8 @@ def settings(steps, *, rows=2, rate=3e-3, matrix_rate=1e-2):
     return Optimizer(steps * rows * LENGTH, rows * LENGTH, rate, matrix_rate, 0.1, "wsd", 0.1, 0.3)
 
 
-def train(model, optimizer, *, data=None, seed=1, checkpoints=None, progress=lambda step, steps: None):
-    return train_model(model, data or corpus(), optimizer, seed=seed, precision="fp32", checkpoints=checkpoints, progress=progress)
+def train(model, optimizer, *, data=None, seed=1, precision="fp32", checkpoints=None, progress=lambda step, steps: None):
+    return train_model(model, data or corpus(), optimizer, seed=seed, precision=precision, checkpoints=checkpoints, progress=progress)
 
 
 def weights(model):
@@ -207,6 +207,17 @@ def test_the_same_seed_gives_the_same_weights_to_the_last_bit_and_another_seed_o
         train(models[name], settings(8), seed=seed)
     assert same(weights(models["one"]), weights(models["again"]))
     assert not same(weights(models["one"]), weights(models["other"]))
+
+
+def test_one_process_trains_in_both_precisions_as_if_each_were_the_only_one():
+    made = []
+    for precision in ("fp32", "bf16", "fp32", "bf16"):
+        model = tiny()
+        train(model, settings(3), precision=precision)
+        made.append(weights(model))
+    assert same(made[0], made[2])
+    assert same(made[1], made[3])
+    assert not same(made[0], made[1])
 
 
 def test_two_models_that_start_apart_end_apart():

@@ -47,6 +47,11 @@ def tiny_params(**changes: str) -> str:
     return with_params((ROOT / "params.yaml").read_text(), {**TINY, **changes})
 
 
+def with_seeds(text: str, n: int) -> str:
+    """params.yaml with the first n seeds of its study."""
+    return re.sub(rf"((?:\n  - \d+){{{n}}})(?:\n  - \d+)*", r"\1", text, count=1)
+
+
 class Scripted:
     """A teacher that answers with a function of the request; keeps what it was asked."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from transformers import LlamaForCausalLM
 
 from espalier.checkpoints import latest_checkpoint, save_checkpoint
@@ -76,6 +77,7 @@ def train_model(
     Raises: EspalierError when the loss is no number; ParamsError for sequences that processes cannot share evenly, and for phases that cannot be read.
     A checkpoint of the same run is continued.
     """
+    AcceleratorState._reset_state()  # it keeps the first precision of a process, which may train in both
     accelerator = Accelerator(mixed_precision=_mixed(precision), cpu=not torch.cuda.is_available())
     rows, steps = _measure(data, optimizer, accelerator.num_processes)
     wrapped = distribute(model, accelerator, sharding=sharding)
