@@ -8,8 +8,9 @@ import pytest
 
 PAGES = 16384  # 64 MiB of 4 KiB
 SCRIPT = f"""
-import resource, sys, torch
+import ctypes, resource, sys, torch
 from espalier.heap import keep_freed_memory
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages have 4 KiB on every machine
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def faults():
